@@ -1,0 +1,96 @@
+//! The store: one trait, two implementations, one conformance suite that both pass.
+//!
+//! An implementation gets requests that are already allowed and well-formed, and answers each within its own deadline.
+
+pub mod embedded;
+pub mod mongo;
+
+use culvert_model::{HostId, Kind, Millis};
+use culvert_wire::bus::{Change, Claim, Fault, Find, Position, Refusal, Row, Write};
+use tokio::sync::broadcast;
+
+/// What a store answers: a value, a refusal that changed nothing, or a fault.
+pub type Answer<T> = Result<T, Trouble>;
+
+/// Why a store did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// A guard did not hold, or a unique index is taken: nothing was changed.
+    Refused {
+        /// Which of the writes; 0 for anything but a batch.
+        write: u16,
+        /// Why.
+        why: Refusal,
+    },
+    /// The store could not answer.
+    Fault(Fault),
+}
+
+/// A page of rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// In order.
+    pub rows: Vec<Row>,
+    /// Where the next page begins, if there is more.
+    pub next: Option<Position>,
+}
+
+/// Who asks for a lease: the host is the bus's own, never the caller's word.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// This host.
+    pub host: HostId,
+    /// The caller's word.
+    pub name: String,
+}
+
+/// What the tail of the messages tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Tail {
+    /// A record was changed.
+    Change(Change),
+    /// Changes may have been missed.
+    Gap,
+}
+
+/// Where records are kept.
+pub trait Store: Send + Sync + 'static {
+    /// One record.
+    fn get(&self, kind: Kind, id: &str) -> impl Future<Output = Answer<Option<Row>>> + Send;
+
+    /// Records in the order of an index.
+    fn find(&self, find: Find) -> impl Future<Output = Answer<Found>> + Send;
+
+    /// How many records a query has.
+    fn count(&self, find: Find) -> impl Future<Output = Answer<u64>> + Send;
+
+    /// Writes that happen all or none. `id` tells a write that was done from one that was not: asked again under the
+    /// same id, the store answers as it did the first time and changes nothing more. Changes to announced kinds are
+    /// announced once they are acknowledged.
+    fn write(&self, id: u128, writes: Vec<Write>) -> impl Future<Output = Answer<Vec<u64>>> + Send;
+
+    /// Takes a lease that nobody holds; the epoch rises by one.
+    fn claim(
+        &self,
+        kind: Kind,
+        id: &str,
+        revision: Option<u64>,
+        owner: Owner,
+        lease: Millis,
+    ) -> impl Future<Output = Answer<Row>> + Send;
+
+    /// Makes a held lease last longer.
+    fn renew(&self, kind: Kind, id: &str, host: HostId, claim: Claim, lease: Millis) -> impl Future<Output = Answer<Row>> + Send;
+
+    /// Gives a held lease up.
+    fn release(&self, kind: Kind, id: &str, host: HostId, claim: Claim) -> impl Future<Output = Answer<()>> + Send;
+
+    /// Deletes the records whose first field in the index is a smaller number.
+    fn sweep(&self, kind: Kind, index: &str, before: i64) -> impl Future<Output = Answer<u64>> + Send;
+
+    /// Milliseconds since 1970 by the store's clock.
+    fn now(&self) -> impl Future<Output = Answer<Millis>> + Send;
+
+    /// The changes of all announced kinds, from now on. A receiver that lags behind has a gap.
+    fn tail(&self) -> broadcast::Receiver<Tail>;
+}

@@ -1,0 +1,139 @@
+//! The kinds of records that the store keeps, in one table: how each is found, what scopes its changes, whether they
+//! are announced. Who may do what with them stands in the bus.
+
+use serde::{Deserialize, Serialize};
+
+/// An index that a kind declares. Records are found by equality on the first fields and a range over the next, in the
+/// index's order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Index {
+    /// Its name, unique within the kind.
+    pub name: &'static str,
+    /// Top-level fields of the record. Each holds text, a whole number, a truth value or nothing.
+    pub fields: &'static [&'static str],
+    /// Whether two records may not agree in all of the fields. Records in which one of the fields is empty are left
+    /// out of a unique index.
+    pub unique: bool,
+}
+
+const fn index(name: &'static str, fields: &'static [&'static str]) -> Index {
+    Index { name, fields, unique: false }
+}
+
+const fn unique(name: &'static str, fields: &'static [&'static str]) -> Index {
+    Index { name, fields, unique: true }
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $name:literal, scope $scope:expr, announced $announced:literal, [$($index:expr),* $(,)?];)+) => {
+        /// A kind of record.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub enum Kind { $($(#[$doc])* $kind),+ }
+
+        impl Kind {
+            /// All kinds.
+            pub const ALL: &'static [Self] = &[$(Self::$kind),+];
+
+            /// The kind's name: of its collection in MongoDB, and in messages for people.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$kind => $name),+ }
+            }
+
+            /// The field whose value goes along with every announced change, so that a listener knows whether it cares.
+            #[must_use]
+            pub const fn scope(self) -> Option<&'static str> {
+                match self { $(Self::$kind => $scope),+ }
+            }
+
+            /// Whether the bus announces each change to everybody who may read the kind.
+            #[must_use]
+            pub const fn announced(self) -> bool {
+                match self { $(Self::$kind => $announced),+ }
+            }
+
+            /// The indexes of the kind. Every kind is found by its id besides.
+            #[must_use]
+            pub const fn indexes(self) -> &'static [Index] {
+                match self { $(Self::$kind => const { &[$($index),*] }),+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A machine of the cluster. Its lease is its heartbeat.
+    Host = "hosts", scope None, announced true, [index("by_name", &["name"])];
+    /// Who may use the console and the API.
+    Admin = "administrators", scope None, announced true,
+        [unique("by_username", &["username"]), unique("by_token", &["token"])];
+    /// An administrator's password hash and API secret.
+    AdminSecret = "administrator_secrets", scope None, announced false, [];
+    /// A console login, under the hash of its token.
+    Session = "sessions", scope None, announced false,
+        [index("by_admin", &["admin"]), index("by_expiry", &["expires"])];
+    /// The cluster's settings: one record.
+    Settings = "settings", scope None, announced true, [];
+    /// An organisation with its CA certificate.
+    Organization = "organizations", scope None, announced true, [index("by_name", &["name"])];
+    /// An organisation's CA key.
+    CaKey = "ca_keys", scope None, announced false, [];
+    /// Somebody who may connect.
+    User = "users", scope Some("organization"), announced true,
+        [index("by_organization", &["organization", "name"])];
+    /// A user's PIN hash and the secrets of the user's profiles.
+    UserSecret = "user_secrets", scope None, announced false, [];
+    /// A certificate of a user or a server, or one that is kept ready for them.
+    Certificate = "certificates", scope Some("organization"), announced true, [
+        index("by_pool", &["organization", "purpose", "state"]),
+        index("by_reservation", &["reserved"]),
+        index("by_subject", &["subject"]),
+        unique("by_fingerprint", &["fingerprint"]),
+    ];
+    /// The private key to a certificate.
+    CertificateKey = "certificate_keys", scope None, announced false, [];
+    /// A VPN server with its organisations, hosts and routes.
+    Server = "servers", scope None, announced true, [index("by_name", &["name"])];
+    /// The keys that a server's clients share.
+    ServerKey = "server_keys", scope None, announced false, [];
+    /// A server's instance on a host, held by lease.
+    Instance = "instances", scope Some("server"), announced true,
+        [index("by_server", &["server"]), index("by_host", &["host"])];
+    /// The tunnel address of a user on a server.
+    Address = "addresses", scope Some("server"), announced false, [
+        unique("by_address", &["server", "address"]),
+        index("by_user", &["user"]),
+    ];
+    /// A client that is connected.
+    Connection = "connections", scope Some("server"), announced true,
+        [index("by_server", &["server"]), index("by_user", &["user"]), index("by_host", &["host"])];
+    /// The last lines of what an instance printed.
+    Output = "outputs", scope Some("server"), announced true, [index("by_server", &["server"])];
+    /// Work that takes long, under its idempotency key, held by lease while it is done.
+    Job = "jobs", scope None, announced true,
+        [index("by_state", &["state", "priority", "created"])];
+    /// A task and when it is due, held by lease while it runs.
+    Task = "tasks", scope None, announced true, [];
+    /// A nonce that was used.
+    Nonce = "nonces", scope None, announced false, [index("by_expiry", &["expires"])];
+    /// What happened, for administrators.
+    Log = "log", scope None, announced true, [index("by_time", &["timestamp"])];
+    /// The console's certificate: one record.
+    Tls = "tls", scope None, announced true, [];
+    /// The key to the console's certificate.
+    TlsKey = "tls_keys", scope None, announced false, [];
+    /// A link to a user's profiles that works without logging in.
+    ProfileLink = "profile_links", scope None, announced false, [
+        unique("by_user", &["user"]),
+        unique("by_short", &["short"]),
+        index("by_expiry", &["expires"]),
+    ];
+}
+
+impl Kind {
+    /// The kind's index of this name.
+    #[must_use]
+    pub fn index(self, name: &str) -> Option<&'static Index> {
+        self.indexes().iter().find(|index| index.name == name)
+    }
+}

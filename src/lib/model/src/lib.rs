@@ -1,0 +1,16 @@
+//! The types that every process shares: identifiers and values that cannot hold anything bad, and the records that
+//! the store keeps.
+//!
+//! Nothing here does I/O. The helper uses this crate too, so it stays small: serde, ipnet and getrandom.
+
+mod id;
+mod kind;
+pub mod record;
+mod role;
+mod value;
+
+pub use id::{BadId, HostId, Id};
+pub use kind::{Index, Kind};
+pub use record::{Bytes, Record};
+pub use role::Role;
+pub use value::{BadValue, Cipher, Digest, Millis, Port, Protocol, Slot};

@@ -1,0 +1,111 @@
+//! The cluster's machines and its settings.
+
+use serde::{Deserialize, Serialize};
+
+use super::record;
+use crate::{HostId, Id, Millis};
+
+/// Whether a host is there, as its lease told when somebody last looked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum HostStatus {
+    /// It renews its lease.
+    Online,
+    /// It does not, or it said goodbye.
+    Offline,
+}
+
+/// A machine of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Host {
+    /// The host's id, which it keeps in its state folder.
+    pub id: HostId,
+    /// A name for people.
+    pub name: String,
+    /// The machine's own name.
+    pub hostname: String,
+    /// Culvert's version on it.
+    pub version: String,
+    /// Whether it is there.
+    pub status: HostStatus,
+    /// When its bus started, milliseconds since 1970 by the store's clock.
+    pub started: Millis,
+    /// Its processor cores.
+    pub cores: u16,
+    /// The address that profiles name, if an administrator set one.
+    pub public_address: Option<String>,
+    /// The IPv6 address that profiles name, if an administrator set one.
+    pub public_address6: Option<String>,
+    /// The address that the host found on its default interface.
+    pub local_address: Option<String>,
+    /// The networks that the host found on its interfaces.
+    pub local_networks: Vec<String>,
+    /// Where profiles are synchronised, if not at the public address.
+    pub sync_address: Option<String>,
+    /// Which hosts stand in for each other.
+    pub availability_group: String,
+    /// Preference among hosts.
+    pub priority: i64,
+}
+record!(Host);
+
+/// The cluster's settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Settings {
+    /// [`Settings::ID`].
+    pub id: String,
+    /// `light` or `dark`.
+    pub theme: String,
+    /// Whether users may, must or can't have a PIN: `optional`, `required` or `disabled`.
+    pub pin_mode: String,
+    /// Whether profiles are to be had by key link as files.
+    pub restrict_import: bool,
+    /// Client certificates kept ready per organisation.
+    pub client_pool: u16,
+    /// Server certificates kept ready per organisation.
+    pub server_pool: u16,
+    /// Bits of the RSA keys of users: 2048, 3072 or 4096.
+    pub rsa_bits: u16,
+    /// Days that certificates of users and servers are valid.
+    pub leaf_days: u32,
+    /// Days that an organisation's CA is valid.
+    pub ca_days: u32,
+    /// Seconds after which OpenVPN servers renew their session keys.
+    pub renegotiate: u32,
+}
+record!(Settings);
+
+impl Settings {
+    /// The id of the one record of this kind.
+    pub const ID: &'static str = "settings";
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            id: Self::ID.into(),
+            theme: "dark".into(),
+            pin_mode: "optional".into(),
+            restrict_import: false,
+            client_pool: 6,
+            server_pool: 2,
+            rsa_bits: 3072,
+            leaf_days: 5 * 365,
+            ca_days: 20 * 365,
+            renegotiate: 30 * 24 * 3600,
+        }
+    }
+}
+
+/// What happened, for administrators.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Log {
+    /// The record's id.
+    pub id: Id,
+    /// Seconds since 1970.
+    pub timestamp: i64,
+    /// One sentence.
+    pub message: String,
+}
+record!(Log);

@@ -1,0 +1,177 @@
+//! Organisations, their users, and the certificates of both.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Bytes, record};
+use crate::{Id, Millis};
+
+/// An organisation: users under one CA.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Organization {
+    /// The record's id.
+    pub id: Id,
+    /// Its name.
+    pub name: String,
+    /// Kept for the contract's sake; nothing authenticates with it.
+    pub auth_api: bool,
+    /// Likewise.
+    pub auth_token: Option<String>,
+    /// Likewise.
+    pub auth_secret: Option<String>,
+    /// The CA's certificate, DER. Empty until the queue has made it.
+    pub ca: Option<Bytes>,
+    /// The end of the CA's validity, milliseconds since 1970.
+    pub ca_expires: Option<Millis>,
+}
+record!(Organization);
+
+/// An organisation's CA key.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CaKey {
+    /// The organisation's id.
+    pub id: Id,
+    /// PKCS #8, DER.
+    pub key: Bytes,
+}
+record!(CaKey);
+
+/// A port that a server forwards to a user's machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortForward {
+    /// `tcp`, `udp` or both.
+    pub protocol: Option<String>,
+    /// The port at the server.
+    pub port: Option<String>,
+    /// The port at the client, if it is another one.
+    pub dport: Option<String>,
+}
+
+/// Somebody who may connect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// The record's id, and the common name in the user's certificate.
+    pub id: Id,
+    /// The user's organisation.
+    pub organization: Id,
+    /// The user's name.
+    pub name: String,
+    /// Where mail reaches the user.
+    pub email: Option<String>,
+    /// The groups that the user is in.
+    pub groups: Vec<String>,
+    /// Whether the user may not connect.
+    pub disabled: bool,
+    /// How the user proves to be the user, besides the certificate.
+    pub auth_type: String,
+    /// The first 12 characters of the user's YubiKey.
+    pub yubico_id: Option<String>,
+    /// Whether a PIN is set; its hash is in the user's secrets.
+    pub pin: bool,
+    /// Whether second factors are waived.
+    pub bypass_secondary: bool,
+    /// Whether the user's machine may only be reached by other clients.
+    pub client_to_client: bool,
+    /// The only hardware addresses that the user may connect with.
+    pub mac_addresses: Option<Vec<String>>,
+    /// Name servers for this user instead of the server's.
+    pub dns_servers: Option<Vec<String>>,
+    /// The search domain for this user.
+    pub dns_suffix: Option<String>,
+    /// Ports forwarded to the user's machine.
+    pub port_forwarding: Option<Vec<PortForward>>,
+    /// Networks behind the user's machine.
+    pub network_links: Vec<String>,
+    /// The user's certificate.
+    pub certificate: Id,
+    /// When the user last connected, seconds since 1970.
+    pub last_active: Option<i64>,
+}
+record!(User);
+
+/// A user's secrets, under the user's id.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserSecret {
+    /// The user's id.
+    pub id: Id,
+    /// An argon2id hash of the PIN in PHC form.
+    pub pin: Option<String>,
+    /// The TOTP secret: 16 base32 characters.
+    pub otp_secret: Option<String>,
+    /// The public half of the credentials by which profiles are synchronised.
+    pub sync_token: Option<String>,
+    /// Their secret half.
+    pub sync_secret: Option<String>,
+}
+record!(UserSecret);
+
+/// What a certificate is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// A user's.
+    Client,
+    /// A server's.
+    Server,
+}
+
+/// Whether a certificate waits for somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CertificateState {
+    /// It is in the pool.
+    Ready,
+    /// It was made, or was being made, for somebody who waits for it: see [`Certificate::reserved`].
+    Reserved,
+    /// It is somebody's.
+    Taken,
+}
+
+/// A certificate of a user or a server, or one that is kept ready for them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The record's id, and that of its key.
+    pub id: Id,
+    /// Whose CA signed it.
+    pub organization: Id,
+    /// What it is good for.
+    pub purpose: Purpose,
+    /// Whether it waits for somebody.
+    pub state: CertificateState,
+    /// Who waits for it, while it is [`CertificateState::Reserved`].
+    pub reserved: Option<String>,
+    /// The common name, which becomes the id of the user or stays the certificate's own.
+    pub subject: Id,
+    /// The certificate, DER.
+    pub der: Bytes,
+    /// The SHA-256 of the certificate in lower-case hex, without colons.
+    pub fingerprint: String,
+    /// The end of its validity, milliseconds since 1970.
+    pub expires: Millis,
+}
+record!(Certificate);
+
+/// The private key to a certificate.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateKey {
+    /// The certificate's id.
+    pub id: Id,
+    /// PKCS #8, DER.
+    pub key: Bytes,
+}
+record!(CertificateKey);
+
+/// A link to a user's profiles that works without logging in.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProfileLink {
+    /// The long code: 32 alphanumeric characters.
+    pub id: String,
+    /// The short code.
+    pub short: String,
+    /// Whose profiles they are.
+    pub user: Id,
+    /// The user's organisation.
+    pub organization: Id,
+    /// When it ends, milliseconds since 1970 by the store's clock.
+    pub expires: Millis,
+}
+record!(ProfileLink);

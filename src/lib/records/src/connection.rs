@@ -1,0 +1,402 @@
+//! The stream to the bus: opened again whenever it breaks.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use culvert_model::{HostId, Kind, Millis, Record};
+use culvert_wire::bus::{Answer, Call, Claim, FRAME, Fault, Guard, Reply, Request, Write};
+use culvert_wire::{decode, encode};
+use futures_util::{SinkExt, StreamExt};
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep, timeout_at};
+use tokio_util::codec::{Framed, LengthDelimitedCodec};
+
+use crate::query::{Page, Query, Stored, delete, insert, update};
+use crate::{Failure, Kept, News, Subscription};
+
+/// How long a request may take, the bus's own deadlines and a new connection included.
+const DEADLINE: Duration = Duration::from_secs(15);
+
+/// Requests that wait for the stream.
+const QUEUE: usize = 256;
+
+/// Changes that a subscriber may leave unread before it gets a gap instead.
+const UNREAD: usize = 1024;
+
+/// The local bus.
+#[derive(Debug, Clone)]
+pub struct Bus {
+    orders: mpsc::Sender<Order>,
+    numbers: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum Order {
+    Ask { call: Call, answer: oneshot::Sender<Result<Reply, Fault>> },
+    Subscribe { call: Call, news: mpsc::Sender<News> },
+}
+
+impl Bus {
+    /// The bus that listens on this socket. It need not be there yet. Must be called inside a tokio runtime.
+    #[must_use]
+    pub fn new(socket: impl Into<PathBuf>) -> Self {
+        let (orders, queue) = mpsc::channel(QUEUE);
+        tokio::spawn(
+            Connection { socket: socket.into(), queue, asked: HashMap::new(), subscribers: HashMap::new() }.run(),
+        );
+        Self { orders, numbers: Arc::default() }
+    }
+
+    fn number(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    async fn ask(&self, request: Request) -> Result<Reply, Failure> {
+        let late = if matches!(request, Request::Write { .. }) { Failure::Unknown } else { Failure::Unavailable };
+        let (answer, answered) = oneshot::channel();
+        let order = Order::Ask { call: Call { number: self.number(), request }, answer };
+        let deadline = Instant::now() + DEADLINE;
+        match timeout_at(deadline, self.orders.send(order)).await {
+            Ok(Ok(())) => {}
+            _ => return Err(Failure::Busy),
+        }
+        match timeout_at(deadline, answered).await {
+            Ok(Ok(Ok(Reply::Refused { write, why }))) => Err(Failure::Refused { write, why }),
+            Ok(Ok(Ok(reply))) => Ok(reply),
+            Ok(Ok(Err(fault))) => Err(fault.into()),
+            _ => Err(late),
+        }
+    }
+
+    /// The record of this id.
+    ///
+    /// # Errors
+    ///
+    /// The store can't be reached, or the record is damaged.
+    pub async fn get<T: Record>(&self, id: impl ToString) -> Result<Option<Stored<T>>, Failure> {
+        match self.ask(Request::Get { kind: T::KIND, id: id.to_string() }).await? {
+            Reply::Rows { mut rows, .. } => rows.pop().map(Stored::read).transpose(),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// A page of records.
+    ///
+    /// # Errors
+    ///
+    /// The store can't be reached, or a record is damaged.
+    pub async fn find<T: Record>(&self, query: Query) -> Result<Page<T>, Failure> {
+        match self.ask(Request::Find(query.of::<T>())).await? {
+            Reply::Rows { rows, next, cached } => {
+                let items = rows.into_iter().map(Stored::read).collect::<Result<_, _>>()?;
+                Ok(Page { items, next, cached })
+            }
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// All records of a query, page by page.
+    ///
+    /// # Errors
+    ///
+    /// The store can't be reached, or a record is damaged.
+    pub async fn list<T: Record>(&self, query: Query) -> Result<Vec<Stored<T>>, Failure> {
+        let mut all = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self.find(query.clone().after(after.take())).await?;
+            all.extend(page.items);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// How many records a query has.
+    ///
+    /// # Errors
+    ///
+    /// The store can't be reached.
+    pub async fn count<T: Record>(&self, query: Query) -> Result<u64, Failure> {
+        match self.ask(Request::Count(query.of::<T>())).await? {
+            Reply::Count(count) => Ok(count),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Writes that happen all or none. The answer has the new revision of each.
+    ///
+    /// # Errors
+    ///
+    /// A guard did not hold, the store can't be reached, or it is not known whether the writes were done.
+    pub async fn write(&self, writes: Vec<Write>) -> Result<Vec<u64>, Failure> {
+        let id = u128::from_be_bytes(random());
+        match self.ask(Request::Write { id, writes }).await? {
+            Reply::Written { revisions } => Ok(revisions),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Makes a record.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::write`].
+    pub async fn insert<T: Record>(&self, record: &T) -> Result<(), Failure> {
+        self.write(vec![insert(record)]).await.map(drop)
+    }
+
+    /// Replaces a record, if nobody has written it since it was read.
+    ///
+    /// # Errors
+    ///
+    /// As [`Bus::write`].
+    pub async fn update<T: Record>(&self, stored: &mut Stored<T>) -> Result<(), Failure> {
+        let revisions = self.write(vec![update(&stored.record, stored.unchanged())]).await?;
+        stored.revision = revisions[0];
+        Ok(())
+    }
+
+    /// Removes a record, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// The store can't be reached.
+    pub async fn delete<T: Record>(&self, id: impl ToString) -> Result<(), Failure> {
+        match self.write(vec![delete::<T>(id, Guard::default())]).await {
+            Err(Failure::Refused { .. }) => Ok(()),
+            done => done.map(drop),
+        }
+    }
+
+    /// Takes a record's lease, if nobody holds it and (with a revision) the record is still as it was.
+    ///
+    /// # Errors
+    ///
+    /// The store can't be reached.
+    pub async fn claim<T: Record>(
+        &self,
+        id: impl ToString,
+        revision: Option<u64>,
+        owner: &str,
+        lease: Millis,
+    ) -> Result<Kept<Stored<T>>, Failure> {
+        let id = id.to_string();
+        self.keep(Request::Claim { kind: T::KIND, id, revision, owner: owner.into(), lease }).await
+    }
+
+    /// Makes a lease last longer.
+    ///
+    /// # Errors
+    ///
+    /// The store can't be reached.
+    pub async fn renew<T: Record>(
+        &self,
+        id: impl ToString,
+        claim: &Claim,
+        lease: Millis,
+    ) -> Result<Kept<Stored<T>>, Failure> {
+        self.keep(Request::Renew { kind: T::KIND, id: id.to_string(), claim: claim.clone(), lease }).await
+    }
+
+    async fn keep<T: Record>(&self, request: Request) -> Result<Kept<Stored<T>>, Failure> {
+        match self.ask(request).await {
+            Ok(Reply::Claimed { row }) => Stored::read(row).map(Kept::Held),
+            Ok(_) => Err(unexpected()),
+            Err(Failure::Refused { .. }) => Ok(Kept::Lost),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Gives a lease up. That it was lost before is no error.
+    ///
+    /// # Errors
+    ///
+    /// The store can't be reached.
+    pub async fn release<T: Record>(&self, id: impl ToString, claim: &Claim) -> Result<(), Failure> {
+        match self.ask(Request::Release { kind: T::KIND, id: id.to_string(), claim: claim.clone() }).await {
+            Ok(_) | Err(Failure::Refused { .. }) => Ok(()),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// Deletes the records whose first field in this index is a smaller number.
+    ///
+    /// # Errors
+    ///
+    /// The store can't be reached.
+    pub async fn sweep<T: Record>(&self, index: &str, before: i64) -> Result<u64, Failure> {
+        match self.ask(Request::Sweep { kind: T::KIND, index: index.into(), before }).await? {
+            Reply::Count(count) => Ok(count),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// This host's id, and milliseconds since 1970 by the store's clock.
+    ///
+    /// # Errors
+    ///
+    /// The store can't be reached.
+    pub async fn here(&self) -> Result<(HostId, Millis), Failure> {
+        match self.ask(Request::Here).await? {
+            Reply::Here { host, now } => Ok((host, now)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// News of every change to records of these kinds, from now on. A subscriber that does not read is told of a gap.
+    pub async fn subscribe(&self, kinds: &[Kind]) -> Subscription {
+        let (sender, news) = mpsc::channel(UNREAD);
+        let call = Call { number: self.number(), request: Request::Subscribe(kinds.to_vec()) };
+        // The connection lives as long as the process.
+        let _ = self.orders.send(Order::Subscribe { call, news: sender }).await;
+        Subscription { news }
+    }
+}
+
+fn random() -> [u8; 16] {
+    let [a, b] = [culvert_model::Id::new(), culvert_model::Id::new()].map(culvert_model::Id::bytes);
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&a[4..]);
+    bytes[8..].copy_from_slice(&b[4..]);
+    bytes
+}
+
+fn unexpected() -> Failure {
+    Failure::Invalid("the bus answered something else than was asked".into())
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Denied => Self::Denied,
+            Fault::Invalid(why) => Self::Invalid(why),
+            Fault::Unavailable => Self::Unavailable,
+            Fault::Unknown => Self::Unknown,
+            Fault::Busy => Self::Busy,
+        }
+    }
+}
+
+type Stream = Framed<UnixStream, LengthDelimitedCodec>;
+
+struct Connection {
+    socket: PathBuf,
+    queue: mpsc::Receiver<Order>,
+    asked: HashMap<u64, (Bytes, oneshot::Sender<Result<Reply, Fault>>)>,
+    subscribers: HashMap<u64, (Bytes, Subscriber)>,
+}
+
+/// A subscriber and whether it is owed a gap.
+struct Subscriber {
+    news: mpsc::Sender<News>,
+    gap: bool,
+}
+
+impl Subscriber {
+    /// Never waits: what does not fit becomes a gap, told as soon as there is room.
+    fn tell(&mut self, news: News) {
+        if self.gap && self.news.try_send(News::Gap).is_ok() {
+            self.gap = false;
+        }
+        if !self.gap && self.news.try_send(news).is_err() {
+            self.gap = true;
+        }
+    }
+}
+
+impl Connection {
+    async fn run(mut self) {
+        let mut pause = Duration::from_millis(5);
+        loop {
+            if let Ok(stream) = UnixStream::connect(&self.socket).await {
+                let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME).new_codec();
+                let begun = Instant::now();
+                if self.serve(Framed::new(stream, codec)).await.is_none() {
+                    return;
+                }
+                if begun.elapsed() > Duration::from_secs(1) {
+                    pause = Duration::from_millis(5);
+                }
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_millis(250));
+        }
+    }
+
+    /// Until the stream breaks; nothing when nobody is left who could ask.
+    async fn serve(&mut self, mut stream: Stream) -> Option<()> {
+        self.asked.retain(|_, (_, answer)| !answer.is_closed());
+        self.subscribers.retain(|_, (_, subscriber)| !subscriber.news.is_closed());
+        let again: Vec<Bytes> = self
+            .asked
+            .values()
+            .map(|(call, _)| call)
+            .chain(self.subscribers.values().map(|(call, _)| call))
+            .cloned()
+            .collect();
+        for call in again {
+            if stream.send(call).await.is_err() {
+                return Some(());
+            }
+        }
+        let mut owed = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            tokio::select! {
+                frame = stream.next() => match frame {
+                    Some(Ok(frame)) => self.answer(&frame),
+                    _ => return Some(()),
+                },
+                order = self.queue.recv() => {
+                    let call = self.take(order?);
+                    if stream.send(call).await.is_err() {
+                        return Some(());
+                    }
+                }
+                _ = owed.tick(), if self.subscribers.values().any(|(_, subscriber)| subscriber.gap) => {
+                    for (_, subscriber) in self.subscribers.values_mut().filter(|(_, subscriber)| subscriber.gap) {
+                        subscriber.gap = subscriber.news.try_send(News::Gap).is_err();
+                    }
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, order: Order) -> Bytes {
+        let (Order::Ask { call, .. } | Order::Subscribe { call, .. }) = &order;
+        let number = call.number;
+        let bytes = Bytes::from(encode(call).expect("requests have a form"));
+        match order {
+            Order::Ask { answer, .. } => drop(self.asked.insert(number, (bytes.clone(), answer))),
+            Order::Subscribe { news, .. } => {
+                self.subscribers.insert(number, (bytes.clone(), Subscriber { news, gap: false }));
+            }
+        }
+        bytes
+    }
+
+    fn answer(&mut self, frame: &[u8]) {
+        let Ok(Answer { number, reply }) = decode(frame) else {
+            tracing::error!("the bus sent a malformed answer: is it of another version?");
+            return;
+        };
+        if let Some((_, subscriber)) = self.subscribers.get_mut(&number) {
+            match reply {
+                Ok(Reply::Changed(change)) => subscriber.tell(News::Changed(change)),
+                Ok(Reply::Subscribed | Reply::Gap) => subscriber.tell(News::Gap),
+                other => tracing::error!(?other, "the bus refused a subscription"),
+            }
+            return;
+        }
+        if let Some((_, answer)) = self.asked.remove(&number) {
+            // Who asked may have given up.
+            let _ = answer.send(reply);
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! Typed access to the records, over the local bus: what api, pools, queue, tasks and vpn use.
+//!
+//! One stream carries any number of requests. When it breaks, it is opened again with backoff, requests that were under
+//! way are asked again (a write keeps its id, so that it is done once), and subscribers are told of a gap.
+
+mod connection;
+mod error;
+mod query;
+mod subscription;
+
+pub use connection::Bus;
+pub use culvert_wire::bus::{Change, Claim, Guard, Key, Lease, Refusal, Write};
+pub use error::{Failure, Kept};
+pub use query::{Page, Query, Stored, delete, insert, update};
+pub use subscription::{News, Subscription};

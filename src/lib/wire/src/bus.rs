@@ -1,0 +1,362 @@
+//! Between the bus and everybody who reads or writes records: many requests at a time on one stream, answered in any
+//! order. Every frame is a [`Call`] or an [`Answer`].
+
+use culvert_model::{HostId, Id, Kind, Millis};
+use serde::{Deserialize, Serialize};
+
+/// The longest frame in bytes: a page of a thousand users fits.
+pub const FRAME: usize = 8 << 20;
+
+/// The most rows in one page.
+pub const PAGE: u16 = 1000;
+
+/// The most writes that can be done all or none.
+pub const BATCH: usize = 100;
+
+/// A request with the number that its answers carry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// Chosen by the caller, unique among its open requests.
+    pub number: u64,
+    /// What is asked.
+    pub request: Request,
+}
+
+/// An answer. A subscription has many; every other request has one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The request's number.
+    pub number: u64,
+    /// What it came to.
+    pub reply: Result<Reply, Fault>,
+}
+
+/// What can be asked of the bus.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Request {
+    /// One record. Answered by [`Reply::Rows`] with one row or none.
+    Get {
+        /// Its kind.
+        kind: Kind,
+        /// Its id.
+        id: String,
+    },
+    /// Records in the order of an index. Answered by [`Reply::Rows`].
+    Find(Find),
+    /// How many records [`Request::Find`] would find. The query's `after` and `limit` are not looked at. Answered by
+    /// [`Reply::Count`].
+    Count(Find),
+    /// Writes that happen all or none. Answered by [`Reply::Written`] or [`Reply::Refused`].
+    Write {
+        /// Chosen by the caller at random: by this the bus tells a write that was done from one that was not.
+        id: u128,
+        /// In order; at most [`BATCH`].
+        writes: Vec<Write>,
+    },
+    /// Take a record's lease, if nobody holds it. Its epoch rises by one. Answered by [`Reply::Claimed`] or
+    /// [`Reply::Refused`].
+    Claim {
+        /// The record's kind.
+        kind: Kind,
+        /// Its id.
+        id: String,
+        /// Only if its body is still of this revision.
+        revision: Option<u64>,
+        /// Who takes it: the bus puts its host's id in front, so that no host can take in another's name.
+        owner: String,
+        /// How long the lease lasts, by the store's clock.
+        lease: Millis,
+    },
+    /// Make a lease last longer, if it is still held. Answered by [`Reply::Claimed`] or [`Reply::Refused`].
+    Renew {
+        /// The record's kind.
+        kind: Kind,
+        /// Its id.
+        id: String,
+        /// Under which epoch it is held.
+        claim: Claim,
+        /// How long from now it is to last.
+        lease: Millis,
+    },
+    /// Give a lease up, if it is still held. Answered by [`Reply::Written`] or [`Reply::Refused`].
+    Release {
+        /// The record's kind.
+        kind: Kind,
+        /// Its id.
+        id: String,
+        /// Under which epoch it is held.
+        claim: Claim,
+    },
+    /// Delete what an index has up to a value. Answered by [`Reply::Count`].
+    Sweep {
+        /// The kind.
+        kind: Kind,
+        /// An index whose first field is a number.
+        index: String,
+        /// Records with a smaller number in it are deleted.
+        before: i64,
+    },
+    /// Hear of every change to records of these kinds. Answered by [`Reply::Subscribed`], then by [`Reply::Changed`]
+    /// and [`Reply::Gap`] until the stream ends.
+    Subscribe(Vec<Kind>),
+    /// Who the host is and what time the store has. Answered by [`Reply::Here`].
+    Here,
+}
+
+/// A query over one index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Find {
+    /// The kind.
+    pub kind: Kind,
+    /// The name of one of its indexes; empty for the order of ids.
+    pub index: String,
+    /// The values of the index's first fields.
+    pub equal: Vec<Key>,
+    /// The smallest value of the next field, inclusive.
+    pub from: Option<Key>,
+    /// The greatest value of the next field, exclusive.
+    pub to: Option<Key>,
+    /// The last row of the page before: only what comes behind it in the order of the index, then of ids, is found.
+    pub after: Option<Position>,
+    /// From the end to the beginning.
+    pub descending: bool,
+    /// The most rows, at most [`PAGE`].
+    pub limit: u16,
+}
+
+/// A place in an index.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The values of all the index's fields.
+    pub keys: Vec<Key>,
+    /// The record's id.
+    pub id: String,
+}
+
+/// A value in an index. Values sort in the order of the variants, text by its bytes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Key {
+    /// Nothing is there.
+    Null,
+    /// A whole number.
+    Int(i64),
+    /// Text.
+    Text(String),
+    /// A truth value.
+    Bool(bool),
+}
+
+/// A change to one record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Write {
+    /// Make a record; refused if its id is there.
+    Insert {
+        /// Its kind.
+        kind: Kind,
+        /// Its id.
+        id: String,
+        /// JSON: an object.
+        body: Vec<u8>,
+    },
+    /// Replace a record's body.
+    Update {
+        /// Its kind.
+        kind: Kind,
+        /// Its id.
+        id: String,
+        /// On what condition.
+        guard: Guard,
+        /// JSON: an object.
+        body: Vec<u8>,
+    },
+    /// Remove a record.
+    Delete {
+        /// Its kind.
+        kind: Kind,
+        /// Its id.
+        id: String,
+        /// On what condition.
+        guard: Guard,
+    },
+    /// Add to a number in a record.
+    Add {
+        /// Its kind.
+        kind: Kind,
+        /// Its id.
+        id: String,
+        /// A top-level field that holds a whole number.
+        field: String,
+        /// What to add.
+        delta: i64,
+    },
+    /// Change nothing, but let the other writes happen only if this record fulfils the guard. In a batch this locks the
+    /// record until the batch is done, so that a fence holds (`mechanisms.md` 4.2).
+    Check {
+        /// Its kind.
+        kind: Kind,
+        /// Its id.
+        id: String,
+        /// On what condition.
+        guard: Guard,
+    },
+}
+
+impl Write {
+    /// The kind and id of the record that is written.
+    #[must_use]
+    pub fn target(&self) -> (Kind, &str) {
+        match self {
+            Self::Insert { kind, id, .. }
+            | Self::Update { kind, id, .. }
+            | Self::Delete { kind, id, .. }
+            | Self::Add { kind, id, .. }
+            | Self::Check { kind, id, .. } => (*kind, id),
+        }
+    }
+}
+
+/// On what condition a record may be changed. The record must be there in any case.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guard {
+    /// Its body is still of this revision.
+    pub revision: Option<u64>,
+    /// Its lease is still held under this claim, and has not run out.
+    pub claim: Option<Claim>,
+}
+
+/// A lease that somebody holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claim {
+    /// As it was given to [`Request::Claim`].
+    pub owner: String,
+    /// As [`Reply::Claimed`] told.
+    pub epoch: u64,
+}
+
+/// What the bus answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Reply {
+    /// What was found.
+    Rows {
+        /// In order.
+        rows: Vec<Row>,
+        /// There is more behind the last one: ask again with its position.
+        next: Option<Position>,
+        /// The database is away, and this is what the bus remembers.
+        cached: bool,
+    },
+    /// How many there are, or were deleted.
+    Count(u64),
+    /// Done, for good: it survives the loss of a host or a power cut.
+    Written {
+        /// The new revision for each write; 0 for deletions and checks.
+        revisions: Vec<u64>,
+    },
+    /// Nothing was changed.
+    Refused {
+        /// Which of the writes could not be done.
+        write: u16,
+        /// Why not.
+        why: Refusal,
+    },
+    /// The lease is held.
+    Claimed {
+        /// The record as it is now.
+        row: Row,
+    },
+    /// From now on, changes are told.
+    Subscribed,
+    /// A record was changed.
+    Changed(Change),
+    /// Changes may have been missed: read again what matters.
+    Gap,
+    /// Who and when.
+    Here {
+        /// This host.
+        host: HostId,
+        /// Milliseconds since 1970 by the store's clock.
+        now: Millis,
+    },
+}
+
+/// A record as the store has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Row {
+    /// Its id.
+    pub id: String,
+    /// How often its body was written.
+    pub revision: u64,
+    /// JSON: an object.
+    pub body: Vec<u8>,
+    /// Its lease, if anybody ever took one.
+    pub lease: Option<Lease>,
+}
+
+/// A record's lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// The host of the last owner.
+    pub host: HostId,
+    /// The last owner, as it was given to [`Request::Claim`].
+    pub owner: String,
+    /// Rises with each claim.
+    pub epoch: u64,
+    /// How much longer it lasts, by the store's clock; 0 if it ran out or was released.
+    pub left: Millis,
+}
+
+/// Why nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Refusal {
+    /// There is no such record.
+    Missing,
+    /// The record's id is there already.
+    Exists,
+    /// The record is of this revision, not of the guard's.
+    Stale {
+        /// Its revision.
+        revision: u64,
+    },
+    /// Another record has the same values in this unique index.
+    Taken {
+        /// The index's name.
+        index: String,
+    },
+    /// Somebody else holds the lease, or it ran out.
+    NotHeld {
+        /// The lease as it is.
+        lease: Option<Lease>,
+    },
+}
+
+/// A record was changed. A hint: who hears it reads the record again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The message's own id, in the order of the messages.
+    pub id: Id,
+    /// The record's kind.
+    pub kind: Kind,
+    /// Its id.
+    pub record: String,
+    /// The revision that it has now; 0 if it was deleted.
+    pub revision: u64,
+    /// The value of the kind's scope field.
+    pub scope: Option<String>,
+    /// When, milliseconds since 1970 by the store's clock.
+    pub at: Millis,
+}
+
+/// A request that could not be answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fault {
+    /// The caller's role may not do that.
+    Denied,
+    /// The request makes no sense; the text tells a developer why.
+    Invalid(String),
+    /// The store can't be reached. Nothing was changed. Try again.
+    Unavailable,
+    /// The store can't be reached, and it is not known whether a write was done.
+    Unknown,
+    /// Too many requests of this caller are open. Nothing was changed. Try again.
+    Busy,
+}
