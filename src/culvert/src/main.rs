@@ -1,2 +1,37 @@
-//! To come.
-fn main() {}
+//! `culvert`: the command that brings the appliance up and asks it questions.
+//!
+//! # Security
+//!
+//! It runs with the rights of whoever calls it and keeps none: `run` prepares users and folders as root and then
+//! becomes the supervisor; everything else speaks to the api over a socket that only root may open.
+
+mod announce;
+mod appliance;
+mod arguments;
+mod ask;
+mod configuration;
+mod machine;
+mod run;
+mod settings;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Command::Run(given) => run::run(given),
+        Command::Announce { run, listen, headless } => announce::announce(&run, &listen, headless),
+        Command::Check(given) => configuration::check(&given, arguments.output),
+        Command::Status(given) => appliance::status(&given, arguments.output),
+        Command::DefaultPassword(given) => appliance::default_password(&given, arguments.output),
+        Command::ResetPassword(given) => appliance::reset_password(&given, arguments.output),
+    };
+    done.unwrap_or_else(|trouble| {
+        eprintln!("culvert: {trouble}");
+        trouble.code()
+    })
+}

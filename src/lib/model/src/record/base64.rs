@@ -27,7 +27,7 @@ impl Bytes {
     /// The bytes that canonical, padded base64 stands for; nothing if it is not that.
     #[must_use]
     pub fn from_base64(text: &str) -> Option<Self> {
-        if text.len() % 4 != 0 {
+        if !text.len().is_multiple_of(4) {
             return None;
         }
         let digits = text.trim_end_matches('=');

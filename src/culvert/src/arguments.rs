@@ -1,0 +1,100 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::settings::Settings;
+
+/// A VPN appliance: OpenVPN servers, a web console and an API.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Exit codes: 0 done; 1 it failed; 2 wrong usage or configuration; 3 Culvert is not running."
+)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// How to print what is asked for.
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// How answers are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Text,
+    /// For programs: one JSON value.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Bring the appliance up and keep it up until Ctrl-C. Needs root.
+    Run(Given),
+    /// Check the configuration without starting anything.
+    Check(Given),
+    /// Say how the appliance is. Needs root.
+    Status(Place),
+    /// Print the administrator's name and one-time password, until they are changed. Needs root.
+    DefaultPassword(Place),
+    /// Give the first administrator a new one-time password and end all logins. Needs root.
+    ResetPassword(Place),
+    /// Print the console's address and the next steps once the supervisor says on standard input that all is up.
+    #[command(hide = true)]
+    Announce {
+        /// The run folder.
+        #[arg(long)]
+        run: PathBuf,
+        /// Where the console listens.
+        #[arg(long)]
+        listen: String,
+        /// Whether there is no console.
+        #[arg(long)]
+        headless: bool,
+    },
+}
+
+/// Which appliance is meant.
+#[derive(Debug, Args)]
+pub struct Place {
+    /// The folder that the appliance keeps its state in.
+    #[arg(long, value_name = "DIR", default_value = Settings::STATE)]
+    pub state: PathBuf,
+}
+
+/// The configuration: a file, and what replaces it on the command line.
+#[derive(Debug, Default, Args)]
+pub struct Given {
+    /// The configuration file [default: /etc/culvert/culvert.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// The folder to keep state in [default: /var/lib/culvert]
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<String>,
+
+    /// Where the console and the API listen [default: 0.0.0.0:443]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<String>,
+
+    /// Where plain HTTP is sent on to HTTPS, or "off" [default: 0.0.0.0:80]
+    #[arg(long, value_name = "ADDR:PORT|off")]
+    pub redirect: Option<String>,
+
+    /// Where records are kept: "embedded", a MongoDB URI, or @FILE with the URI in that file [default: embedded]
+    #[arg(long, value_name = "embedded|mongodb://...|@FILE")]
+    pub store: Option<String>,
+
+    /// No console and no API: a member of a cluster that others manage
+    #[arg(long)]
+    pub headless: bool,
+
+    /// What to log: error, warn, info, debug or trace [default: info]
+    #[arg(long, value_name = "LEVEL")]
+    pub log: Option<String>,
+}

@@ -1,0 +1,68 @@
+//! `culvert run`: prepares the machine and becomes the supervisor.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+
+use crate::arguments::Given;
+use crate::configuration::{self, Trouble};
+use crate::machine;
+use crate::settings::{Settings, Store};
+
+/// Does not come back when all goes well: the supervisor takes this process's place.
+///
+/// # Errors
+///
+/// The configuration is at fault, something is missing, or the supervisor can't be executed.
+pub fn run(given: Given) -> Result<ExitCode, Trouble> {
+    let settings = configuration::settings(&given)?;
+    if matches!(&settings.store, Store::Uri(uri) if uri.contains('@')) {
+        eprintln!(
+            "culvert: warning: the database's password stands on the command line, where every user of this machine \
+             could read it until now; better: --store @FILE"
+        );
+    }
+    machine::demand(&settings)?;
+    machine::users()?;
+    let store = machine::folders(&settings)?;
+    let binaries = binaries()?;
+    let run = Settings::run_folder(&settings.state);
+    let ready = announcer(&settings, &run)?;
+
+    let mut supervisor = Command::new(binaries.join("culvert-supervisor"));
+    supervisor.arg("--state").arg(&settings.state).arg("--run").arg(&run).arg("--bin").arg(&binaries);
+    supervisor.args(["--listen", &settings.listen.to_string(), "--store", &store, "--log", &settings.log]);
+    supervisor.arg("--redirect").arg(settings.redirect.map_or("off".into(), |address| address.to_string()));
+    supervisor.arg("--ready-fd").arg(ready.as_raw_fd().to_string());
+    if settings.headless {
+        supervisor.arg("--headless");
+    }
+    let error = supervisor.exec();
+    Err(Trouble::Failed(format!("{}: {error}", supervisor.get_program().display())))
+}
+
+/// The folder that this program lies in: the others lie beside it.
+fn binaries() -> Result<PathBuf, Trouble> {
+    let failed = |error: std::io::Error| Trouble::Failed(format!("this program's own folder is not known: {error}"));
+    let program = std::env::current_exe().and_then(|program| program.canonicalize()).map_err(failed)?;
+    program.parent().map(PathBuf::from).ok_or_else(|| Trouble::Failed("this program lies in no folder".into()))
+}
+
+/// Starts the process that prints where the console is once the supervisor says so on the descriptor given back.
+fn announcer(settings: &Settings, run: &std::path::Path) -> Result<OwnedFd, Trouble> {
+    let failed = |error: std::io::Error| Trouble::Failed(format!("this program can't be started again: {error}"));
+    let (reader, writer) = std::io::pipe().map_err(failed)?;
+    let mut announcer = Command::new(std::env::current_exe().map_err(failed)?);
+    announcer.arg("announce").arg("--run").arg(run).args(["--listen", &settings.listen.to_string()]);
+    if settings.headless {
+        announcer.arg("--headless");
+    }
+    // A group of its own, so that Ctrl-C reaches the supervisor alone; it ends when the descriptor is closed.
+    announcer.stdin(Stdio::from(reader)).process_group(0).spawn().map_err(failed)?;
+    let writer = OwnedFd::from(writer);
+    fcntl(&writer, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|error| failed(error.into()))?;
+    Ok(writer)
+}
