@@ -1,0 +1,95 @@
+//! How long the store has been in reach, and whose claims may therefore be taken.
+
+use crate::Millis;
+
+/// The contact with the store: told of every answer and of every request without one.
+#[derive(Debug, Clone)]
+pub struct Contact {
+    silence: Millis,
+    span: Option<Span>,
+}
+
+/// From the first to the last answer of an uninterrupted contact.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    since: Millis,
+    latest: Millis,
+}
+
+impl Contact {
+    /// No contact yet. Between two answers that are further apart than `silence` there may have been an outage that
+    /// nobody noticed: contact begins anew. Half a lease is right for who renews after a third of it.
+    #[must_use]
+    pub const fn new(silence: Millis) -> Self {
+        Self { silence, span: None }
+    }
+
+    /// The store answered, if only to refuse.
+    pub fn answered(&mut self, now: Millis) {
+        let since = match self.span {
+            Some(span) if now.saturating_sub(span.latest) <= self.silence => span.since,
+            _ => now,
+        };
+        self.span = Some(Span { since, latest: now });
+    }
+
+    /// The store did not answer, or not in time.
+    pub fn failed(&mut self) {
+        self.span = None;
+    }
+
+    /// For how long answers have come without a break, up to the last of them.
+    #[must_use]
+    pub fn uninterrupted(&self) -> Millis {
+        self.span.map_or(0, |span| span.latest.saturating_sub(span.since))
+    }
+}
+
+/// Who held a lease last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Last {
+    /// Nobody ever did, or whoever did gave it up.
+    Nobody,
+    /// This host.
+    Us,
+    /// Another host.
+    Another,
+}
+
+/// Whether a record may be claimed whose lease was last held by `last` and lasts `left` longer by the store's clock.
+#[must_use]
+pub fn may_claim(last: Last, left: Millis, length: Millis, contact: &Contact) -> bool {
+    left == 0 && (last != Last::Another || contact.uninterrupted() >= length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_an_outage_holders_come_first() {
+        let mut contact = Contact::new(7_500);
+        assert!(!may_claim(Last::Another, 0, 15_000, &contact));
+        assert!(may_claim(Last::Us, 0, 15_000, &contact) && may_claim(Last::Nobody, 0, 15_000, &contact));
+        for now in (0..15_000).step_by(5_000) {
+            contact.answered(now);
+            assert!(!may_claim(Last::Another, 0, 15_000, &contact));
+        }
+        contact.answered(15_000);
+        assert!(may_claim(Last::Another, 0, 15_000, &contact));
+        assert!(!may_claim(Last::Us, 1, 15_000, &contact));
+        contact.failed();
+        contact.answered(15_100);
+        assert!(!may_claim(Last::Another, 0, 15_000, &contact));
+    }
+
+    #[test]
+    fn silence_is_no_contact() {
+        let mut contact = Contact::new(7_500);
+        contact.answered(0);
+        contact.answered(7_500);
+        assert_eq!(contact.uninterrupted(), 7_500);
+        contact.answered(15_001);
+        assert_eq!(contact.uninterrupted(), 0);
+    }
+}
