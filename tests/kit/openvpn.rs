@@ -1,0 +1,137 @@
+//! Debian's openvpn as a client, and pings through its tunnel.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tempfile::TempDir;
+
+use crate::lines::Lines;
+use crate::namespace::Namespace;
+
+/// A running openvpn client. Killed when dropped.
+#[derive(Debug)]
+pub struct Client {
+    process: Child,
+    /// What it printed.
+    pub log: Lines,
+    _files: TempDir,
+}
+
+impl Client {
+    /// Starts openvpn with a profile, with username and password if the profile wants them, and with further options.
+    pub fn start(namespace: &Namespace, profile: &str, login: Option<(&str, &str)>, options: &[&str]) -> Result<Self> {
+        let files = tempfile::tempdir()?;
+        let (config, secret) = (files.path().join("profile.ovpn"), files.path().join("login"));
+        fs::write(&config, profile)?;
+        fs::set_permissions(&config, fs::Permissions::from_mode(0o600))?;
+        let mut command = namespace.command("openvpn");
+        command.arg("--config").arg(&config);
+        if let Some((name, password)) = login {
+            fs::write(&secret, format!("{name}\n{password}\n"))?;
+            fs::set_permissions(&secret, fs::Permissions::from_mode(0o600))?;
+            command.arg("--auth-user-pass").arg(&secret);
+        }
+        command.args(options).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn()?;
+        let log = Lines::default();
+        log.read(process.stdout.take().context("its output")?);
+        Ok(Self { process, log, _files: files })
+    }
+
+    /// Waits until the tunnel is up.
+    pub fn connected(&self, deadline: Duration) -> Result<()> {
+        self.log.wait(0, deadline, |line| line.contains("Initialization Sequence Completed")).map(drop)
+    }
+
+    /// How often the tunnel came up.
+    pub fn connections(&self) -> usize {
+        self.log.count("Initialization Sequence Completed")
+    }
+
+    /// Waits until it ends by itself.
+    pub fn ended(&mut self, deadline: Duration) -> Result<()> {
+        crate::lines::until("openvpn ended", deadline, || Ok(self.process.try_wait()?)).map(drop)
+    }
+
+    /// Disconnects as its user does.
+    pub fn stop(&mut self) -> Result<()> {
+        kill(Pid::from_raw(self.process.id() as i32), Signal::SIGTERM)?;
+        self.ended(Duration::from_secs(10))
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        if std::thread::panicking() {
+            eprintln!("---- an openvpn client's log\n{}", self.log.all().join("\n"));
+        }
+    }
+}
+
+/// Pings going on, twenty a second.
+#[derive(Debug)]
+pub struct Pings {
+    process: Child,
+    printed: Lines,
+}
+
+/// What came of pings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pinged {
+    /// How many were sent.
+    pub sent: u32,
+    /// How many came back.
+    pub received: u32,
+}
+
+impl Pings {
+    /// Begins.
+    pub fn start(namespace: &Namespace, address: &str) -> Result<Self> {
+        let mut command = namespace.command("ping");
+        command.args(["-n", "-i", "0.05", address]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn()?;
+        let printed = Lines::default();
+        printed.read(process.stdout.take().context("its output")?);
+        Ok(Self { process, printed })
+    }
+
+    /// Waits for the next answer.
+    pub fn answered(&self, deadline: Duration) -> Result<()> {
+        let seen = self.printed.all().len();
+        self.printed.wait(seen, deadline, |line| line.contains("bytes from")).map(drop)
+    }
+
+    /// Ends, and counts.
+    pub fn stop(mut self) -> Result<Pinged> {
+        // One that is on its way is not lost.
+        self.answered(Duration::from_secs(5))?;
+        kill(Pid::from_raw(self.process.id() as i32), Signal::SIGINT)?;
+        self.process.wait()?;
+        let summary = self.printed.wait(0, Duration::from_secs(5), |line| line.contains("packets transmitted"))?;
+        let numbers: Vec<u32> =
+            summary.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect();
+        ensure!(numbers.len() >= 2, "{summary}");
+        Ok(Pinged { sent: numbers[0], received: numbers[1] })
+    }
+}
+
+impl Drop for Pings {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// One ping and its answer.
+pub fn ping(namespace: &Namespace, address: &str) -> Result<()> {
+    let output = namespace.command("ping").args(["-n", "-c", "1", "-W", "2", address]).output()?;
+    ensure!(output.status.success(), "{address} does not answer");
+    Ok(())
+}
