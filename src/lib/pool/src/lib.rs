@@ -1,0 +1,10 @@
+//! Keeping certificates ready: what is missing, as a pure decision, and the jobs that make it.
+//!
+//! The process `pools` does this on every take; the task `pools` does it once in a while, in case a message was lost.
+//! However many hosts do it at once, a pool is filled once: a job's id is its pool and slot.
+
+mod plan;
+mod refill;
+
+pub use plan::{Order, Pool, job, level, orders};
+pub use refill::{Refilled, refill, refill_all};
