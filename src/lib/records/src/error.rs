@@ -40,6 +40,12 @@ impl Failure {
             _ => None,
         }
     }
+
+    /// Whether the store was not reached, or not for sure. Any other failure is its answer.
+    #[must_use]
+    pub const fn outage(&self) -> bool {
+        matches!(self, Self::Unavailable | Self::Unknown | Self::Busy)
+    }
 }
 
 /// What came of asking for a lease.
