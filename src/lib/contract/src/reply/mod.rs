@@ -1,0 +1,163 @@
+//! What routes answer when they succeed, in the contract's shapes; and [`Error`], when they do not.
+
+mod access;
+mod cluster;
+mod server;
+mod user;
+mod work;
+
+use serde::Serialize;
+
+pub use access::{Admin, AdminListItem, Authenticated, LoggedIn, Organization, OrganizationPage, State};
+pub use cluster::{Event, Host, HostPage, LogEntry, Logs, Status};
+pub use server::{Route, RouteListItem, Server, ServerHost, ServerOrg, ServerOutput, ServerPage, ServerStatus};
+pub use user::{
+    KeyLink, PortForward, Profiles, User, UserDetail, UserDevice, UserList, UserPage, UserSearch, UserServer,
+    UsersBackground, UsersMade,
+};
+pub use work::{Job, Pool, Task};
+
+pub use crate::settings::Settings;
+
+/// What a route answers.
+pub trait Reply: Send + 'static {
+    /// The media type.
+    const CONTENT_TYPE: &'static str = "application/json";
+
+    /// The name under which a browser saves it, if it is a file.
+    fn file_name(&self) -> Option<&str> {
+        None
+    }
+
+    /// The status, if it is not 200.
+    fn status(&self) -> http::StatusCode {
+        http::StatusCode::OK
+    }
+
+    /// The bytes.
+    fn into_bytes(self) -> Vec<u8>;
+}
+
+fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("keys are text and no value refuses to be written")
+}
+
+/// Answers that are JSON.
+macro_rules! json {
+    ($($type:ty),+ $(,)?) => {
+        $(impl crate::Reply for $type {
+            fn into_bytes(self) -> Vec<u8> {
+                crate::reply::to_json(&self)
+            }
+        })+
+    };
+}
+use json;
+
+/// Nothing to say: `{}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Empty {}
+
+/// Nothing to say: `null`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Null;
+
+json!(Empty, Null, Settings, OrganizationPage, HostPage, ServerPage);
+
+impl<T: Serialize + Send + 'static> Reply for Vec<T> {
+    fn into_bytes(self) -> Vec<u8> {
+        to_json(&self)
+    }
+}
+
+impl Reply for () {
+    fn into_bytes(self) -> Vec<u8> {
+        Vec::new()
+    }
+}
+
+/// A whole list, or a page of it if a page was asked for.
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
+pub enum Listed<T, P> {
+    /// All.
+    All(Vec<T>),
+    /// A page.
+    Page(P),
+}
+
+impl<T: Serialize + Send + 'static, P: Serialize + Send + 'static> Reply for Listed<T, P> {
+    fn into_bytes(self) -> Vec<u8> {
+        to_json(&self)
+    }
+}
+
+macro_rules! file {
+    ($(#[$doc:meta])* $name:ident, $media:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $name {
+            /// The name under which it is saved.
+            pub name: String,
+            /// What is in it.
+            pub bytes: Vec<u8>,
+        }
+
+        impl Reply for $name {
+            const CONTENT_TYPE: &'static str = $media;
+
+            fn file_name(&self) -> Option<&str> {
+                Some(&self.name)
+            }
+
+            fn into_bytes(self) -> Vec<u8> {
+                self.bytes
+            }
+        }
+    };
+}
+
+file! {
+    /// Profiles as a tar archive.
+    Archive, "application/octet-stream"
+}
+
+file! {
+    /// One profile as text.
+    Profile, "application/ovpn"
+}
+
+macro_rules! text {
+    ($(#[$doc:meta])* $name:ident, $media:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $name(pub String);
+
+        impl Reply for $name {
+            const CONTENT_TYPE: &'static str = $media;
+
+            fn into_bytes(self) -> Vec<u8> {
+                self.0.into_bytes()
+            }
+        }
+    };
+}
+
+text! {
+    /// A page for a browser.
+    Page, "text/html; charset=utf-8"
+}
+
+text! {
+    /// Plain text.
+    Text, "text/plain; charset=utf-8"
+}
+
+/// What is answered with a status of 400 and above.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Error {
+    /// What went wrong, for programs.
+    pub error: &'static str,
+    /// What went wrong, what it means and what to do, for people.
+    pub error_msg: String,
+}

@@ -1,0 +1,67 @@
+//! Jobs, tasks and pools. These are ours: times are milliseconds since 1970 by the store's clock.
+
+use culvert_model::record::{JobState, Purpose, Work};
+use culvert_model::{HostId, Id, Millis};
+use serde::Serialize;
+
+/// Work that waits, is being done, or was given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Job {
+    /// The job's key.
+    pub id: String,
+    /// What is to be done.
+    #[serde(flatten)]
+    pub work: Work,
+    /// 0 if somebody waits for it, 1 for soon, 2 to fill a pool.
+    pub priority: u8,
+    /// `open` or `dead`.
+    pub state: JobState,
+    /// When it was enqueued.
+    pub created: Millis,
+    /// Not to be tried before.
+    pub not_before: Millis,
+    /// How often it was begun.
+    pub attempts: u16,
+    /// The host that is to take it first.
+    pub preferred: Option<HostId>,
+    /// Whether somebody is doing it.
+    pub running: bool,
+    /// What went wrong last.
+    pub error: Option<String>,
+}
+
+/// A task that one host of all runs when it is due.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Task {
+    /// The task's name.
+    pub id: String,
+    /// When it is next due.
+    pub due: Millis,
+    /// Whether somebody is running it.
+    pub running: bool,
+    /// How often the run that is due was begun.
+    pub attempts: u16,
+    /// When it last ended.
+    pub finished: Option<Millis>,
+    /// How long that took, milliseconds.
+    pub duration: Option<Millis>,
+    /// The host that ran it.
+    pub host: Option<HostId>,
+    /// What it did, or what went wrong.
+    pub result: Option<String>,
+}
+
+/// Certificates kept ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pool {
+    /// The organisation's id.
+    pub organization: Id,
+    /// Its name.
+    pub organization_name: String,
+    /// What they are for.
+    pub purpose: Purpose,
+    /// How many there are.
+    pub ready: u64,
+    /// How many there are to be.
+    pub level: u64,
+}
