@@ -10,8 +10,13 @@ mod error;
 
 pub mod environment;
 pub mod inherited;
+pub mod launch;
+pub mod memfd;
+pub mod netns;
 pub mod notify;
 pub mod packet;
+pub mod pidfd;
 pub mod socket;
+pub mod tun;
 
 pub use error::Error;
