@@ -15,10 +15,11 @@ fn what_does_not_fit_is_refused_and_changes_nothing() -> Result<()> {
     let before = story.console.get("/organization")?;
     let console = &story.console;
     let json = Some("application/json");
-    let status = |method: Method, path: &str, content_type: Option<&str>, body: &'static [u8]| -> Result<(u16, String)> {
-        let answer = console.raw(method, path, content_type, Bytes::from_static(body))?;
-        Ok((answer.status, answer.text()))
-    };
+    let status =
+        |method: Method, path: &str, content_type: Option<&str>, body: &'static [u8]| -> Result<(u16, String)> {
+            let answer = console.raw(method, path, content_type, Bytes::from_static(body))?;
+            Ok((answer.status, answer.text()))
+        };
 
     ensure!(status(Method::GET, "/no/such/path", None, b"")?.0 == 404);
     ensure!(status(Method::GET, "/organization/../admin", None, b"")?.0 == 404);
@@ -40,7 +41,8 @@ fn what_does_not_fit_is_refused_and_changes_nothing() -> Result<()> {
     ensure!(console.ask(Method::POST, "/organization", Some(&long))?.status == 413);
     let (code, text) = status(Method::POST, "/server", json, b"{\"name\":\"x\",\"port\":\"1194\"}")?;
     ensure!(code == 400 && text.contains("port"), "{code} {text}");
-    let invalid = json!({ "name": "x", "network": "10.0.0.1/24", "protocol": "udp", "cipher": "aes256", "hash": "sha1" });
+    let invalid =
+        json!({ "name": "x", "network": "10.0.0.1/24", "protocol": "udp", "cipher": "aes256", "hash": "sha1" });
     let answer = console.ask(Method::POST, "/server", Some(&invalid))?;
     ensure!(answer.status == 400 && answer.json()?["error"] == "network_invalid", "{}", answer.text());
 
@@ -96,6 +98,9 @@ fn too_many_requests_are_shed() -> Result<()> {
     for _ in 0..40 {
         statuses.push(story.console.ask(Method::POST, "/auth/session", Some(&wrong))?.status);
     }
-    ensure!(statuses.iter().any(|status| [400, 429].contains(status)), "forty wrong passwords were tried: {statuses:?}");
+    ensure!(
+        statuses.iter().any(|status| [400, 429].contains(status)),
+        "forty wrong passwords were tried: {statuses:?}"
+    );
     Ok(())
 }

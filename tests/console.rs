@@ -56,7 +56,10 @@ async fn browser(profile: &Path) -> Result<Browser> {
     ];
     let capabilities = json!({ "goog:chromeOptions": { "args": arguments, "binary": "/usr/bin/chromium" } });
     let capabilities = capabilities.as_object().context("an object")?.clone();
-    Ok(ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new()).capabilities(capabilities).connect(&format!("http://127.0.0.1:{DRIVER}")).await?)
+    Ok(ClientBuilder::new(hyper_util::client::legacy::connect::HttpConnector::new())
+        .capabilities(capabilities)
+        .connect(&format!("http://127.0.0.1:{DRIVER}"))
+        .await?)
 }
 
 async fn fill(browser: &Browser, form: &str, field: &str, value: &str) -> Result<()> {
@@ -139,15 +142,26 @@ async fn by_clicking(browser: &Browser, story: &Story, credentials: &(String, St
     // A script would use the API; here it only fetches the profile that the page links to.
     let mut console = story.console.clone();
     let own = (credentials.0.clone(), "correct horse battery".to_string());
-    let profile = std::thread::scope(|scope| scope.spawn(|| -> Result<String> {
-        console.log_in(&own)?;
-        let organization = console.get("/organization")?[0]["id"].as_str().context("its id")?.to_string();
-        let users = console.get(&format!("/user/{organization}"))?;
-        let user = users.as_array().context("users")?.iter().find(|user| user["name"] == "alice").context("alice")?.clone();
-        let server = console.get("/server")?[0]["id"].as_str().context("its id")?.to_string();
-        let path = format!("/data/{organization}/{}/{server}.key", user["id"].as_str().context("its id")?);
-        Ok(console.ask(Method::GET, &path, None)?.text())
-    }).join().map_err(|_| anyhow::anyhow!("the script panicked"))?)?;
+    let profile = std::thread::scope(|scope| {
+        scope
+            .spawn(|| -> Result<String> {
+                console.log_in(&own)?;
+                let organization = console.get("/organization")?[0]["id"].as_str().context("its id")?.to_string();
+                let users = console.get(&format!("/user/{organization}"))?;
+                let user = users
+                    .as_array()
+                    .context("users")?
+                    .iter()
+                    .find(|user| user["name"] == "alice")
+                    .context("alice")?
+                    .clone();
+                let server = console.get("/server")?[0]["id"].as_str().context("its id")?.to_string();
+                let path = format!("/data/{organization}/{}/{server}.key", user["id"].as_str().context("its id")?);
+                Ok(console.ask(Method::GET, &path, None)?.text())
+            })
+            .join()
+            .map_err(|_| anyhow::anyhow!("the script panicked"))?
+    })?;
 
     // The page follows by itself: nobody clicks from here on.
     click(browser, "nav a[data-page=organizations]").await?;
@@ -167,7 +181,9 @@ async fn by_clicking(browser: &Browser, story: &Story, credentials: &(String, St
         .execute("return performance.getEntriesByType('resource').map(e => e.name).filter(n => !n.startsWith(location.origin))", vec![])
         .await?;
     ensure!(elsewhere == Value::Array(Vec::new()), "requests to others: {elsewhere}");
-    let inline = browser.execute("return document.querySelectorAll('script:not([src]), [style], [onclick]').length", vec![]).await?;
+    let inline = browser
+        .execute("return document.querySelectorAll('script:not([src]), [style], [onclick]').length", vec![])
+        .await?;
     ensure!(inline == 0, "inline scripts or styles: {inline}");
     Ok(())
 }
@@ -177,7 +193,8 @@ fn every_page_has_its_shield() -> Result<()> {
     let story = Story::begin(Town::new()?, Setup::new("embedded", Town::SERVER))?;
     for path in ["/", "/login", "/s/app.js", "/state", "/no/such/path"] {
         let answer = story.console.ask(Method::GET, path, None)?;
-        let header = |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_string();
+        let header =
+            |name: &str| answer.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_string();
         let policy = header("content-security-policy");
         ensure!(policy.contains("default-src 'none'") && !policy.contains("unsafe"), "{path}: {policy}");
         ensure!(header("strict-transport-security").contains("max-age=31536000"), "{path}");

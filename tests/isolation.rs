@@ -41,7 +41,8 @@ fn an_intruder_in_the_proxys_place_reaches_nothing_but_the_api() -> Result<()> {
         Ok(log.contains("intruder: done").then_some(log))
     })?;
     drop(connection);
-    let attempts: Vec<&str> = log.lines().filter_map(|line| line.split_once("intruder: ").map(|(_, told)| told)).collect();
+    let attempts: Vec<&str> =
+        log.lines().filter_map(|line| line.split_once("intruder: ").map(|(_, told)| told)).collect();
     println!("{attempts:#?}");
     ensure!(attempts.len() >= 14, "{attempts:#?}");
     for attempt in attempts.iter().filter(|attempt| **attempt != "done") {

@@ -88,9 +88,12 @@ fn main_job(story: &mut Story) -> Result<()> {
     let begun = Instant::now();
     let disabled = json!({ "name": "alice", "disabled": true });
     story.console.expect(Method::PUT, &format!("/user/{organization}/{user}"), Some(&disabled))?;
-    until("the client is cut", Duration::from_secs(1), || Ok(ping(&story.client, "10.40.0.1").is_err().then_some(()).or(
-        client.ended(Duration::ZERO).is_ok().then_some(()),
-    )))?;
+    until("the client is cut", Duration::from_secs(1), || {
+        Ok(ping(&story.client, "10.40.0.1")
+            .is_err()
+            .then_some(())
+            .or(client.ended(Duration::ZERO).is_ok().then_some(())))
+    })?;
     println!("cut {} ms after the request was sent", begun.elapsed().as_millis());
     client.ended(Duration::from_secs(10))?;
     let mut again = Client::start(&story.client, &profile, None, &[])?;
@@ -151,7 +154,8 @@ fn connect(story: &Story) -> Result<Connected> {
     for (user, login, device) in [(&with_certificate, None, "one"), (&with_password, Some(("bob", "271828")), "two")] {
         let profile = story.profile(&organization, user, &server)?;
         // Routes of two tunnels in one namespace would clash; the server's address is enough here.
-        let client = Client::start(&story.client, &profile, login, &["--dev", device, "--dev-type", "tun", "--route-nopull"])?;
+        let client =
+            Client::start(&story.client, &profile, login, &["--dev", device, "--dev-type", "tun", "--route-nopull"])?;
         client.connected(Duration::from_secs(20))?;
         clients.push(client);
     }
@@ -207,12 +211,18 @@ fn kill_matrix(story: &mut Story) -> Result<()> {
 fn hit(story: &Story, connected: &Connected, names: &[&str], signal: Signal, deadline: Duration) -> Result<()> {
     let begun = Instant::now();
     let old = story.appliance.signal(names, signal)?;
-    let newcomer =
-        Client::start(&story.client, &connected.newcomer, None, &["--dev", "three", "--dev-type", "tun", "--route-nopull"])?;
+    let newcomer = Client::start(
+        &story.client,
+        &connected.newcomer,
+        None,
+        &["--dev", "three", "--dev-type", "tun", "--route-nopull"],
+    )?;
     story.appliance.replaced(names, &old, deadline)?;
     whole(story, connected, deadline.saturating_sub(begun.elapsed()).max(Duration::from_secs(1)))?;
     let back = begun.elapsed();
-    newcomer.connected(Duration::from_secs(30)).with_context(|| format!("a new client while {names:?} got {signal}"))?;
+    newcomer
+        .connected(Duration::from_secs(30))
+        .with_context(|| format!("a new client while {names:?} got {signal}"))?;
     println!(
         "{signal} to {}: all back after {} ms, a new client connected after {} ms",
         names.join("+"),

@@ -41,7 +41,10 @@ fn with_an_empty_pool_a_user_is_made_on_demand() -> Result<()> {
     }
     println!("eight users from an empty pool took {} ms", begun.elapsed().as_millis());
     let users = story.console.get(&format!("/user/{organization}"))?;
-    ensure!(users.as_array().is_some_and(|users| users.iter().filter(|user| user["type"] == "client").count() == 8), "{users}");
+    ensure!(
+        users.as_array().is_some_and(|users| users.iter().filter(|user| user["type"] == "client").count() == 8),
+        "{users}"
+    );
     Ok(())
 }
 

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, Method, Request};
 use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -126,14 +127,7 @@ impl Console {
 
     /// One request with these very bytes as body.
     pub fn raw(&self, method: Method, path: &str, content_type: Option<&str>, body: Bytes) -> Result<Answer> {
-        let mut request = Request::builder().method(method).uri(path).header("host", &self.address);
-        for (name, value) in &self.headers {
-            request = request.header(name, value);
-        }
-        if let Some(content_type) = content_type {
-            request = request.header("content-type", content_type);
-        }
-        let request = request.body(Full::new(body))?;
+        let request = self.request(method, path, content_type, body)?;
         self.namespace.enter(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
@@ -141,15 +135,70 @@ impl Console {
             })
         })?
     }
+
+    fn request(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: Option<&str>,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>> {
+        let mut request = Request::builder().method(method).uri(path).header("host", &self.address);
+        for (name, value) in &self.headers {
+            request = request.header(name, value);
+        }
+        if let Some(content_type) = content_type {
+            request = request.header("content-type", content_type);
+        }
+        Ok(request.body(Full::new(body))?)
+    }
+}
+
+/// One connection for many requests, to measure the requests alone.
+#[derive(Debug)]
+pub struct Kept {
+    console: Console,
+    runtime: tokio::runtime::Runtime,
+    sender: http1::SendRequest<Full<Bytes>>,
+}
+
+impl Console {
+    /// A connection that is kept open.
+    pub fn keep(&self) -> Result<Kept> {
+        self.namespace.enter(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let sender = runtime.block_on(connect(&self.address))?;
+            Ok(Kept { console: self.clone(), runtime, sender })
+        })?
+    }
+}
+
+impl Kept {
+    /// One request on the kept connection.
+    pub fn ask(&mut self, method: Method, path: &str, body: Option<&Value>) -> Result<Answer> {
+        let content_type = body.map(|_| "application/json");
+        let bytes = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
+        let request = self.console.request(method, path, content_type, bytes)?;
+        self.runtime.block_on(send(&mut self.sender, request))
+    }
 }
 
 async fn exchange(address: &str, request: Request<Full<Bytes>>) -> Result<Answer> {
+    send(&mut connect(address).await?, request).await
+}
+
+async fn connect(address: &str) -> Result<http1::SendRequest<Full<Bytes>>> {
     let target = if address.contains(':') { address.into() } else { format!("{address}:443") };
     let stream = TcpStream::connect(&target).await.with_context(|| target.clone())?;
     let name = ServerName::try_from(target.rsplit_once(':').context("a port")?.0.to_string())?;
     let stream = TlsConnector::from(Arc::new(tls()?)).connect(name, stream).await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
+    Ok(sender)
+}
+
+async fn send(sender: &mut http1::SendRequest<Full<Bytes>>, request: Request<Full<Bytes>>) -> Result<Answer> {
+    sender.ready().await?;
     let (head, body) = sender.send_request(request).await?.into_parts();
     Ok(Answer { status: head.status.as_u16(), headers: head.headers, body: body.collect().await?.to_bytes() })
 }
