@@ -1,13 +1,20 @@
 //! The store: one trait, two implementations, one conformance suite that both pass.
 //!
-//! An implementation gets requests that are already allowed and well-formed, and answers each within its own deadline.
+//! An implementation gets requests that are already allowed and well-formed ([`crate::request`]), and answers each within
+//! its own deadline.
 
 pub mod embedded;
-pub mod mongo;
+pub mod index;
 
 use culvert_model::{HostId, Kind, Millis};
 use culvert_wire::bus::{Change, Claim, Fault, Find, Position, Refusal, Row, Write};
 use tokio::sync::broadcast;
+
+/// How many messages a slow receiver may be behind before it has a gap.
+pub const MESSAGES: usize = 4096;
+
+/// A page ends early behind the row with which its bodies get longer than this, so that it fits into a frame.
+pub const PAGE_BYTES: usize = 4 << 20;
 
 /// What a store answers: a value, a refusal that changed nothing, or a fault.
 pub type Answer<T> = Result<T, Trouble>;
@@ -58,18 +65,21 @@ pub trait Store: Send + Sync + 'static {
     /// One record.
     fn get(&self, kind: Kind, id: &str) -> impl Future<Output = Answer<Option<Row>>> + Send;
 
-    /// Records in the order of an index.
+    /// Records in the order of an index. A bound finds only values of its own type. A unique index has no record in which
+    /// one of its fields is empty. Without an index, `equal`, `from` and `to` are about the id, and positions have no
+    /// keys.
     fn find(&self, find: Find) -> impl Future<Output = Answer<Found>> + Send;
 
     /// How many records a query has.
     fn count(&self, find: Find) -> impl Future<Output = Answer<u64>> + Send;
 
     /// Writes that happen all or none. `id` tells a write that was done from one that was not: asked again under the
-    /// same id, the store answers as it did the first time and changes nothing more. Changes to announced kinds are
+    /// same id, the store answers as it did the first time and changes nothing more. Each write sees what those before it
+    /// in the batch did. [`Write::Add`] to anything but a whole number is invalid. Changes to announced kinds are
     /// announced once they are acknowledged.
     fn write(&self, id: u128, writes: Vec<Write>) -> impl Future<Output = Answer<Vec<u64>>> + Send;
 
-    /// Takes a lease that nobody holds; the epoch rises by one.
+    /// Takes a lease that nobody holds, not even the same owner; the epoch rises by one.
     fn claim(
         &self,
         kind: Kind,
@@ -80,12 +90,19 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Answer<Row>> + Send;
 
     /// Makes a held lease last longer.
-    fn renew(&self, kind: Kind, id: &str, host: HostId, claim: Claim, lease: Millis) -> impl Future<Output = Answer<Row>> + Send;
+    fn renew(
+        &self,
+        kind: Kind,
+        id: &str,
+        host: HostId,
+        claim: Claim,
+        lease: Millis,
+    ) -> impl Future<Output = Answer<Row>> + Send;
 
-    /// Gives a held lease up.
+    /// Gives a held lease up. Who held it and under which epoch is still told.
     fn release(&self, kind: Kind, id: &str, host: HostId, claim: Claim) -> impl Future<Output = Answer<()>> + Send;
 
-    /// Deletes the records whose first field in the index is a smaller number.
+    /// Deletes the records with their leases, announced or not as their kind says, whose first field in the index is a smaller number.
     fn sweep(&self, kind: Kind, index: &str, before: i64) -> impl Future<Output = Answer<u64>> + Send;
 
     /// Milliseconds since 1970 by the store's clock.

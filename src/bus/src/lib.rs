@@ -1,0 +1,3 @@
+//! The bus: the only process that touches the database.
+
+pub mod store;

@@ -1,0 +1,74 @@
+//! Leases, inside the writer's transaction.
+
+use culvert_model::{HostId, Kind, Millis};
+use culvert_wire::bus::{Claim, Lease, Refusal, Row};
+use rusqlite::params;
+
+use super::ledger::Ledger;
+use super::trouble::Stop;
+use crate::store::Owner;
+
+/// Whether this host holds the record's lease under this claim.
+pub fn holds(row: &Row, host: HostId, claim: &Claim) -> bool {
+    row.lease.as_ref().is_some_and(|lease| {
+        lease.left > 0 && lease.host == host && lease.owner == claim.owner && lease.epoch == claim.epoch
+    })
+}
+
+impl Ledger<'_> {
+    /// Takes a lease that nobody holds.
+    pub fn claim(
+        &self,
+        kind: Kind,
+        id: &str,
+        revision: Option<u64>,
+        owner: &Owner,
+        length: Millis,
+    ) -> Result<Row, Stop> {
+        let row = self.there(kind, id)?;
+        if revision.is_some_and(|revision| revision != row.revision) {
+            return Err(Stop::refused(Refusal::Stale { revision: row.revision }));
+        }
+        if row.lease.as_ref().is_some_and(|lease| lease.left > 0) {
+            return Err(Stop::refused(Refusal::NotHeld { lease: row.lease }));
+        }
+        let epoch = row.lease.as_ref().map_or(0, |lease| lease.epoch) + 1;
+        let lease = Lease { host: owner.host, owner: owner.name.clone(), epoch, left: length };
+        self.keep(kind, row, lease)
+    }
+
+    /// Makes a held lease last longer.
+    pub fn renew(&self, kind: Kind, id: &str, host: HostId, claim: &Claim, length: Millis) -> Result<Row, Stop> {
+        let (row, lease) = self.held(kind, id, host, claim)?;
+        self.keep(kind, row, Lease { left: length, ..lease })
+    }
+
+    /// Gives a held lease up. Its epoch stays.
+    pub fn release(&self, kind: Kind, id: &str, host: HostId, claim: &Claim) -> Result<(), Stop> {
+        let (row, lease) = self.held(kind, id, host, claim)?;
+        self.keep(kind, row, Lease { left: 0, ..lease }).map(drop)
+    }
+
+    fn held(&self, kind: Kind, id: &str, host: HostId, claim: &Claim) -> Result<(Row, Lease), Stop> {
+        let mut row = self.there(kind, id)?;
+        let mine = holds(&row, host, claim);
+        match row.lease.take() {
+            Some(lease) if mine => Ok((row, lease)),
+            lease => Err(Stop::refused(Refusal::NotHeld { lease })),
+        }
+    }
+
+    fn keep(&self, kind: Kind, mut row: Row, lease: Lease) -> Result<Row, Stop> {
+        let expires = self.now.saturating_add_unsigned(lease.left);
+        self.connection.prepare_cached("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?)")?.execute(params![
+            kind.name(),
+            row.id,
+            lease.host.to_string(),
+            lease.owner,
+            lease.epoch as i64,
+            expires
+        ])?;
+        row.lease = Some(lease);
+        Ok(row)
+    }
+}

@@ -1,0 +1,206 @@
+//! Records and their keys, inside the writer's transaction.
+
+use culvert_model::{HostId, Id, Index, Kind};
+use culvert_wire::bus::{Change, Fault, Guard, Key, Refusal, Row, Write};
+use rusqlite::{Connection, params};
+use serde_json::{Map, Value};
+
+use super::trouble::Stop;
+use super::{clock, key, lease, row};
+use crate::store::index;
+
+/// What is known and gathered while requests are carried out.
+pub struct Ledger<'c> {
+    /// The writer's, in a transaction.
+    pub connection: &'c Connection,
+    /// The boot's clock at the transaction's beginning.
+    pub now: i64,
+    /// This host, whose claims guards are about.
+    pub host: HostId,
+    /// What is to be announced if the transaction is committed.
+    pub changes: Vec<Change>,
+}
+
+/// A body as an object, and its keys in the indexes that it is found by.
+struct Image {
+    object: Map<String, Value>,
+    keys: Keys,
+}
+
+type Keys = Vec<(&'static Index, Vec<u8>)>;
+
+impl Image {
+    fn of(kind: Kind, body: &[u8]) -> Result<Self, Fault> {
+        Self::of_object(kind, index::parse(kind, body)?)
+    }
+
+    fn of_object(kind: Kind, object: Map<String, Value>) -> Result<Self, Fault> {
+        let mut found_by = Keys::with_capacity(kind.indexes().len());
+        for index in kind.indexes() {
+            let keys = index::keys(index, &object)?;
+            if !index::left_out(index, &keys) {
+                found_by.push((index, key::encode(&keys)));
+            }
+        }
+        Ok(Self { object, keys: found_by })
+    }
+}
+
+/// The name under which an index's keys stand.
+pub fn tree(kind: Kind, index: &str) -> String {
+    format!("{}.{index}", kind.name())
+}
+
+impl Ledger<'_> {
+    /// Carries out one write. Gives the record's new revision; 0 for deletions and checks.
+    pub fn write(&mut self, write: &Write) -> Result<u64, Stop> {
+        match write {
+            Write::Insert { kind, id, body } => self.insert(*kind, id, body),
+            Write::Update { kind, id, guard, body } => {
+                let old = self.guarded(*kind, id, guard)?;
+                let image = Image::of(*kind, body)?;
+                self.replace(*kind, &old, &image, body)
+            }
+            Write::Delete { kind, id, guard } => {
+                let old = self.guarded(*kind, id, guard)?;
+                self.remove(*kind, &old).map(|()| 0)
+            }
+            Write::Add { kind, id, field, delta } => self.add(*kind, id, field, *delta),
+            Write::Check { kind, id, guard } => self.guarded(*kind, id, guard).map(|_| 0),
+        }
+    }
+
+    /// The record, if it is there.
+    pub fn there(&self, kind: Kind, id: &str) -> Result<Row, Stop> {
+        row::get(self.connection, kind, id, self.now)?.ok_or_else(|| Stop::refused(Refusal::Missing))
+    }
+
+    /// The record, if it fulfils the guard.
+    fn guarded(&self, kind: Kind, id: &str, guard: &Guard) -> Result<Row, Stop> {
+        let row = self.there(kind, id)?;
+        if guard.revision.is_some_and(|revision| revision != row.revision) {
+            return Err(Stop::refused(Refusal::Stale { revision: row.revision }));
+        }
+        if guard.claim.as_ref().is_some_and(|claim| !lease::holds(&row, self.host, claim)) {
+            return Err(Stop::refused(Refusal::NotHeld { lease: row.lease }));
+        }
+        Ok(row)
+    }
+
+    fn insert(&mut self, kind: Kind, id: &str, body: &[u8]) -> Result<u64, Stop> {
+        let image = Image::of(kind, body)?;
+        let done = self
+            .connection
+            .prepare_cached("INSERT INTO records VALUES (?, ?, 1, ?) ON CONFLICT DO NOTHING")?
+            .execute(params![kind.name(), id, body])?;
+        if done == 0 {
+            return Err(Stop::refused(Refusal::Exists));
+        }
+        self.move_keys(kind, id, &Keys::new(), &image.keys)?;
+        self.changed(kind, id, 1, &image.object);
+        Ok(1)
+    }
+
+    fn replace(&mut self, kind: Kind, old: &Row, image: &Image, body: &[u8]) -> Result<u64, Stop> {
+        let revision = old.revision + 1;
+        self.move_keys(kind, &old.id, &Image::of(kind, &old.body)?.keys, &image.keys)?;
+        self.connection
+            .prepare_cached("UPDATE records SET revision = ?, body = ? WHERE kind = ? AND id = ?")?
+            .execute(params![revision as i64, body, kind.name(), old.id])?;
+        self.changed(kind, &old.id, revision, &image.object);
+        Ok(revision)
+    }
+
+    fn add(&mut self, kind: Kind, id: &str, field: &str, delta: i64) -> Result<u64, Stop> {
+        let old = self.there(kind, id)?;
+        let mut object = index::parse(kind, &old.body)?;
+        let bad = || Fault::Invalid(format!("{field} in {} holds no whole number that can be added to", kind.name()));
+        let number = object.get(field).and_then(Value::as_i64).ok_or_else(bad)?;
+        object.insert(field.into(), number.checked_add(delta).ok_or_else(bad)?.into());
+        let body = serde_json::to_vec(&object).expect("an object has a form in JSON");
+        self.replace(kind, &old, &Image::of_object(kind, object)?, &body)
+    }
+
+    /// Deletes a record with its keys and its lease.
+    pub fn remove(&mut self, kind: Kind, old: &Row) -> Result<(), Stop> {
+        let image = Image::of(kind, &old.body)?;
+        self.move_keys(kind, &old.id, &image.keys, &Keys::new())?;
+        for table in ["DELETE FROM records WHERE kind = ? AND id = ?", "DELETE FROM leases WHERE kind = ? AND id = ?"] {
+            self.connection.prepare_cached(table)?.execute(params![kind.name(), old.id])?;
+        }
+        self.changed(kind, &old.id, 0, &image.object);
+        Ok(())
+    }
+
+    fn move_keys(&self, kind: Kind, id: &str, old: &Keys, new: &Keys) -> Result<(), Stop> {
+        for (index, key) in old.iter().filter(|key| !new.contains(key)) {
+            self.connection
+                .prepare_cached("DELETE FROM keys WHERE tree = ? AND key = ? AND id = ?")?
+                .execute(params![tree(kind, index.name), key, id])?;
+        }
+        for (index, key) in new.iter().filter(|key| !old.contains(key)) {
+            let tree = tree(kind, index.name);
+            if index.unique && self.taken(&tree, key)? {
+                return Err(Stop::refused(Refusal::Taken { index: index.name.into() }));
+            }
+            self.connection.prepare_cached("INSERT INTO keys VALUES (?, ?, ?)")?.execute(params![tree, key, id])?;
+        }
+        Ok(())
+    }
+
+    fn taken(&self, tree: &str, key: &[u8]) -> Result<bool, Stop> {
+        let mut statement = self.connection.prepare_cached("SELECT 1 FROM keys WHERE tree = ? AND key = ?")?;
+        Ok(statement.exists(params![tree, key])?)
+    }
+
+    /// Deletes at most so many of the records whose first field in an index is a smaller number.
+    pub fn sweep(&mut self, kind: Kind, index: &str, before: i64, most: u16) -> Result<u64, Stop> {
+        let (lower, upper) = key::span(&[], None, Some(&Key::Int(before)));
+        let ids: Vec<String> = self
+            .connection
+            .prepare_cached("SELECT id FROM keys WHERE tree = ? AND key >= ? AND key < ? LIMIT ?")?
+            .query_map(params![tree(kind, index), lower, upper, most], |row| row.get(0))?
+            .collect::<Result<_, _>>()?;
+        for id in &ids {
+            let row = self.there(kind, id)?;
+            self.remove(kind, &row)?;
+        }
+        Ok(ids.len() as u64)
+    }
+
+    fn changed(&mut self, kind: Kind, id: &str, revision: u64, object: &Map<String, Value>) {
+        if kind.announced() {
+            self.changes.push(Change {
+                // The announcer gives it its place in the order.
+                id: Id::from_bytes([0; 12]),
+                kind,
+                record: id.into(),
+                revision,
+                scope: index::scope(kind, object),
+                at: clock::wall(),
+            });
+        }
+    }
+}
+
+/// Makes the keys of all records again.
+pub fn index_anew(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute("DELETE FROM keys", [])?;
+    let mut insert = connection.prepare("INSERT INTO keys VALUES (?, ?, ?)")?;
+    for kind in Kind::ALL {
+        let mut records = connection.prepare("SELECT id, body FROM records WHERE kind = ?")?;
+        let mut rows = records.query([kind.name()])?;
+        while let Some(row) = rows.next()? {
+            let (id, body): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
+            match Image::of(*kind, &body) {
+                Ok(image) => {
+                    for (index, key) in image.keys {
+                        insert.execute(params![tree(*kind, index.name), key, id])?;
+                    }
+                }
+                Err(fault) => tracing::error!(?fault, id, "a record cannot be found by index"),
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! The store of a single appliance: SQLite in the bus's own process. One thread writes, one reads.
+
+mod clock;
+mod key;
+mod lease;
+mod ledger;
+mod reader;
+mod row;
+mod schema;
+mod trouble;
+mod writer;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use culvert_model::{HostId, Id, Kind, Millis};
+use culvert_wire::bus::{Claim, Fault, Find, Row, Write};
+use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+pub use self::clock::Clock;
+use self::reader::{Ask, Question, Reader, Reading};
+pub use self::schema::OpenError;
+use self::trouble::Complaint;
+use self::writer::{Job, Order, Outcome, SWEEP, Writer};
+use super::{Answer, Found, MESSAGES, Owner, Store, Tail, Trouble};
+
+/// How long a request may take.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// Requests that wait for the writer, and for the reader.
+const QUEUE: usize = 1024;
+
+/// The embedded store. It lives as long as somebody has it.
+#[derive(Debug)]
+pub struct Embedded {
+    jobs: mpsc::Sender<Job>,
+    asked: mpsc::Sender<Ask>,
+    tail: broadcast::Sender<Tail>,
+}
+
+impl Embedded {
+    /// Opens the store in this file, and makes it if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`]; each says what to do.
+    pub fn open(path: &Path, host: HostId) -> Result<Self, OpenError> {
+        let clock = Clock::of_this_boot().map_err(|error| OpenError::Io(path.display().to_string(), error))?;
+        Self::open_at(path, host, clock)
+    }
+
+    /// The same, with a clock of one's own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Embedded::open`].
+    pub fn open_at(path: &Path, host: HostId, clock: Clock) -> Result<Self, OpenError> {
+        let connection = schema::open(path, &clock)?;
+        let reading = schema::open_reader(path)?;
+        let complaint = Arc::new(Complaint::default());
+        let (tail, _) = broadcast::channel(MESSAGES);
+        let (jobs, waiting) = mpsc::channel(QUEUE);
+        let writer = Writer {
+            connection,
+            clock: clock.clone(),
+            host,
+            jobs: waiting,
+            tail: tail.clone(),
+            complaint: complaint.clone(),
+            last: Id::from_bytes([0; 12]),
+            since_forgetting: 0,
+        };
+        let (asked, waiting) = mpsc::channel(QUEUE);
+        let reader = Reader { connection: reading, clock, asked: waiting, complaint };
+        begin(path, "store-writer", || writer.run())?;
+        begin(path, "store-reader", || reader.run())?;
+        Ok(Self { jobs, asked, tail })
+    }
+
+    async fn order(&self, order: Order) -> Answer<Outcome> {
+        let deadline = Instant::now() + DEADLINE;
+        let (answer, answered) = oneshot::channel();
+        send(&self.jobs, Job { order, deadline, answer }, deadline).await?;
+        match timeout_at(deadline, answered).await {
+            Ok(Ok(outcome)) => outcome,
+            _ => Err(Trouble::Fault(Fault::Unknown)),
+        }
+    }
+
+    async fn ask(&self, question: Question) -> Answer<Reading> {
+        let deadline = Instant::now() + DEADLINE;
+        let (answer, answered) = oneshot::channel();
+        send(&self.asked, Ask { question, deadline, answer }, deadline).await?;
+        match timeout_at(deadline, answered).await {
+            Ok(Ok(reading)) => reading,
+            _ => Err(Trouble::Fault(Fault::Unavailable)),
+        }
+    }
+}
+
+/// What does not even get into the queue has changed nothing.
+async fn send<T>(queue: &mpsc::Sender<T>, it: T, deadline: Instant) -> Result<(), Trouble> {
+    match timeout_at(deadline, queue.send(it)).await {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(Trouble::Fault(Fault::Unavailable)),
+    }
+}
+
+fn begin(path: &Path, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
+    let failed = |error: io::Error| OpenError::Io(PathBuf::from(path).display().to_string(), error);
+    thread::Builder::new().name(name.into()).spawn(run).map(drop).map_err(failed)
+}
+
+impl Store for Embedded {
+    async fn get(&self, kind: Kind, id: &str) -> Answer<Option<Row>> {
+        match self.ask(Question::Get { kind, id: id.into() }).await? {
+            Reading::Row(row) => Ok(row),
+            _ => unreachable!("a get reads a row"),
+        }
+    }
+
+    async fn find(&self, find: Find) -> Answer<Found> {
+        match self.ask(Question::Find(find)).await? {
+            Reading::Found(found) => Ok(found),
+            _ => unreachable!("a find reads a page"),
+        }
+    }
+
+    async fn count(&self, find: Find) -> Answer<u64> {
+        match self.ask(Question::Count(find)).await? {
+            Reading::Count(count) => Ok(count),
+            _ => unreachable!("a count reads a number"),
+        }
+    }
+
+    async fn write(&self, id: u128, writes: Vec<Write>) -> Answer<Vec<u64>> {
+        match self.order(Order::Write { id, writes }).await? {
+            Outcome::Revisions(revisions) => Ok(revisions),
+            _ => unreachable!("writes have revisions"),
+        }
+    }
+
+    async fn claim(&self, kind: Kind, id: &str, revision: Option<u64>, owner: Owner, lease: Millis) -> Answer<Row> {
+        row(self.order(Order::Claim { kind, id: id.into(), revision, owner, length: lease }).await?)
+    }
+
+    async fn renew(&self, kind: Kind, id: &str, host: HostId, claim: Claim, lease: Millis) -> Answer<Row> {
+        row(self.order(Order::Renew { kind, id: id.into(), host, claim, length: lease }).await?)
+    }
+
+    async fn release(&self, kind: Kind, id: &str, host: HostId, claim: Claim) -> Answer<()> {
+        self.order(Order::Release { kind, id: id.into(), host, claim }).await.map(drop)
+    }
+
+    async fn sweep(&self, kind: Kind, index: &str, before: i64) -> Answer<u64> {
+        let mut all = 0;
+        loop {
+            match self.order(Order::Sweep { kind, index: index.into(), before }).await? {
+                Outcome::Count(count) => {
+                    all += count;
+                    if count < u64::from(SWEEP) {
+                        return Ok(all);
+                    }
+                }
+                _ => unreachable!("a sweep has a count"),
+            }
+        }
+    }
+
+    async fn now(&self) -> Answer<Millis> {
+        Ok(clock::wall())
+    }
+
+    fn tail(&self) -> broadcast::Receiver<Tail> {
+        self.tail.subscribe()
+    }
+}
+
+fn row(outcome: Outcome) -> Answer<Row> {
+    match outcome {
+        Outcome::Row(row) => Ok(row),
+        _ => unreachable!("a lease comes with its record"),
+    }
+}

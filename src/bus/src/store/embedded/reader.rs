@@ -1,0 +1,196 @@
+//! The thread that reads. Each read begins after it was asked, so it sees all that was acknowledged by then.
+
+use culvert_model::{Index, Kind};
+use culvert_wire::bus::{Fault, Find, Key, Position, Row};
+use rusqlite::types::Value;
+use rusqlite::{Connection, params, params_from_iter};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::clock::Clock;
+use super::row::{self, COLUMNS, LEASE};
+use super::trouble::{Complaint, Stop};
+use super::{key, ledger};
+use crate::store::{Answer, Found, PAGE_BYTES, Trouble};
+
+/// What can be read.
+pub enum Question {
+    /// One record.
+    Get { kind: Kind, id: String },
+    /// A page.
+    Find(Find),
+    /// How many.
+    Count(Find),
+}
+
+/// What was found.
+pub enum Reading {
+    /// At most one record.
+    Row(Option<Row>),
+    /// A page.
+    Found(Found),
+    /// So many.
+    Count(u64),
+}
+
+/// A question and who waits for it.
+pub struct Ask {
+    /// What is to be read.
+    pub question: Question,
+    /// When nobody waits any more.
+    pub deadline: Instant,
+    /// Who waits.
+    pub answer: oneshot::Sender<Answer<Reading>>,
+}
+
+/// The thread's state.
+pub struct Reader {
+    /// A connection that can only read.
+    pub connection: Connection,
+    /// The clock that leases last by.
+    pub clock: Clock,
+    /// What is to be read.
+    pub asked: mpsc::Receiver<Ask>,
+    /// What was said about the file.
+    pub complaint: std::sync::Arc<Complaint>,
+}
+
+impl Reader {
+    /// Until nobody is left who could ask.
+    pub fn run(mut self) {
+        while let Some(ask) = self.asked.blocking_recv() {
+            let answer = if ask.deadline > Instant::now() {
+                self.read(&ask.question)
+            } else {
+                Err(Trouble::Fault(Fault::Unavailable))
+            };
+            // Who asked may have given up.
+            let _ = ask.answer.send(answer);
+        }
+    }
+
+    fn read(&self, question: &Question) -> Answer<Reading> {
+        let now = self.clock.now();
+        let read = match question {
+            Question::Get { kind, id } => {
+                row::get(&self.connection, *kind, id, now).map(Reading::Row).map_err(Stop::from)
+            }
+            Question::Find(find) => {
+                Span::of(find).and_then(|span| span.find(&self.connection, now)).map(Reading::Found)
+            }
+            Question::Count(find) => Span::of(find).and_then(|span| span.count(&self.connection)).map(Reading::Count),
+        };
+        read.map_err(|stop| match stop {
+            Stop::Trouble(trouble) => trouble,
+            Stop::Sql(error) => {
+                self.complaint.about(&error);
+                Trouble::Fault(Fault::Unavailable)
+            }
+        })
+    }
+}
+
+/// A query as a range of keys.
+struct Span<'f> {
+    find: &'f Find,
+    /// Nothing for the order of ids.
+    index: Option<&'static Index>,
+    lower: Value,
+    upper: Value,
+}
+
+impl<'f> Span<'f> {
+    fn of(find: &'f Find) -> Result<Self, Stop> {
+        if find.index.is_empty() {
+            let (lower, upper) = ids(find)?;
+            return Ok(Self { find, index: None, lower, upper });
+        }
+        let index = find
+            .kind
+            .index(&find.index)
+            .ok_or_else(|| Fault::Invalid(format!("{} has no index {}", find.kind.name(), find.index)))?;
+        let (lower, upper) = key::span(&find.equal, find.from.as_ref(), find.to.as_ref());
+        Ok(Self { find, index: Some(index), lower: lower.into(), upper: upper.into() })
+    }
+
+    fn count(&self, connection: &Connection) -> Result<u64, Stop> {
+        let sql = match self.index {
+            None => "SELECT count(*) FROM records WHERE kind = ?1 AND id >= ?2 AND id < ?3",
+            Some(_) => "SELECT count(*) FROM keys WHERE tree = ?1 AND key >= ?2 AND key < ?3",
+        };
+        let count: i64 = connection
+            .prepare_cached(sql)?
+            .query_row(params![self.tree(), self.lower, self.upper], |row| row.get(0))?;
+        Ok(count as u64)
+    }
+
+    fn tree(&self) -> String {
+        match self.index {
+            None => self.find.kind.name().into(),
+            Some(index) => ledger::tree(self.find.kind, index.name),
+        }
+    }
+
+    /// One row more than is wanted tells whether there is more.
+    fn find(&self, connection: &Connection, now: i64) -> Result<Found, Stop> {
+        let mut statement = connection.prepare_cached(&self.sql())?;
+        let mut values: Vec<Value> = vec![self.tree().into(), self.lower.clone(), self.upper.clone()];
+        values.push(self.find.kind.name().to_string().into());
+        values.push((i64::from(self.find.limit) + 1).into());
+        if let Some(after) = &self.find.after {
+            values.push(key::encode(&after.keys).into());
+            values.push(after.id.clone().into());
+        }
+        let mut result = statement.query(params_from_iter(values))?;
+        let mut found = Found { rows: Vec::new(), next: None };
+        let (mut last, mut bytes) = (Vec::new(), 0);
+        while let Some(row) = result.next()? {
+            if found.rows.len() == usize::from(self.find.limit) || bytes > PAGE_BYTES {
+                found.next = self.position(&last, &found.rows)?;
+                break;
+            }
+            let record = row::read(row, now)?;
+            bytes += record.body.len();
+            last = row.get(7)?;
+            found.rows.push(record);
+        }
+        Ok(found)
+    }
+
+    fn position(&self, last: &[u8], rows: &[Row]) -> Result<Option<Position>, Stop> {
+        let keys = key::decode(last).ok_or_else(|| Fault::Invalid("an index is damaged".into()))?;
+        Ok(rows.last().map(|row| Position { keys, id: row.id.clone() }))
+    }
+
+    fn sql(&self) -> String {
+        let (order, than) = if self.find.descending { ("DESC", "<") } else { ("ASC", ">") };
+        let Some(_) = self.index else {
+            let after = self.find.after.as_ref().map_or(String::new(), |_| format!("AND r.id {than} ?7"));
+            return format!(
+                "SELECT {COLUMNS}, x'' FROM records r {LEASE} \
+                 WHERE r.kind = ?1 AND r.id >= ?2 AND r.id < ?3 {after} ORDER BY r.id {order} LIMIT ?5"
+            );
+        };
+        let after = self.find.after.as_ref().map_or(String::new(), |_| format!("AND (k.key, k.id) {than} (?6, ?7)"));
+        format!(
+            "SELECT {COLUMNS}, k.key FROM keys k CROSS JOIN records r ON r.kind = ?4 AND r.id = k.id {LEASE} \
+             WHERE k.tree = ?1 AND k.key >= ?2 AND k.key < ?3 {after} ORDER BY k.key {order}, k.id {order} LIMIT ?5"
+        )
+    }
+}
+
+/// The ids that a query over the order of ids is about.
+fn ids(find: &Find) -> Result<(Value, Value), Stop> {
+    let text = |key: &Key| match key {
+        Key::Text(text) => Ok(text.clone()),
+        _ => Err(Fault::Invalid("an id is text".into())),
+    };
+    if let Some(equal) = find.equal.first() {
+        let id = text(equal)?;
+        return Ok((id.clone().into(), format!("{id}\0").into()));
+    }
+    let lower = find.from.as_ref().map(text).transpose()?.unwrap_or_default();
+    // In SQLite every text is less than every blob.
+    let upper = find.to.as_ref().map(text).transpose()?.map_or(Value::Blob(Vec::new()), Value::from);
+    Ok((lower.into(), upper))
+}

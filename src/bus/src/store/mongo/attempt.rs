@@ -1,0 +1,227 @@
+//! Deadlines, attempts, and what the driver's errors mean for a request.
+//!
+//! The driver has no socket timeout, so a frozen primary would hang whoever asks it: every attempt has an end of its
+//! own, and a request tries again until its deadline (`mechanisms.md` 4.3).
+
+use std::time::Duration;
+
+use culvert_wire::bus::Fault;
+use mongodb::error::{Error, ErrorKind, WriteFailure};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::store::Trouble;
+
+/// How long a read may take in all.
+pub const READ: Duration = Duration::from_secs(3);
+
+/// How long a write may take in all: a majority needs up to 6.5 s after a primary froze.
+pub const WRITE: Duration = Duration::from_secs(7);
+
+/// One attempt of a read, and of a write.
+const READ_ATTEMPT: Duration = Duration::from_millis(1100);
+const WRITE_ATTEMPT: Duration = Duration::from_millis(2000);
+
+/// How long the server may work at one operation before it gives up a lock.
+pub const OPERATION: Duration = Duration::from_millis(1000);
+
+/// Pauses between attempts, from the first to the longest.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_millis(200));
+
+/// The label of errors of a connection that was never made.
+const NEVER_SENT: &str = "SystemOverloadedError";
+
+/// What an attempt failed by.
+#[derive(Debug)]
+pub enum Failure {
+    /// It did not happen: nobody was there to do it, or another transaction was in the way.
+    Away,
+    /// It may have happened.
+    Unsure,
+    /// It did not happen: a record stayed locked.
+    Locked,
+    /// It did not happen: a unique index of this name has the values already.
+    Duplicate(String),
+    /// It did not happen, and would not if it were tried again.
+    Broken(Error),
+}
+
+impl Failure {
+    /// What the driver's error means.
+    #[must_use]
+    pub fn of(error: Error) -> Self {
+        match error.kind.as_ref() {
+            ErrorKind::ServerSelection { .. }
+            | ErrorKind::DnsResolve { .. }
+            | ErrorKind::Authentication { .. }
+            | ErrorKind::ConnectionPoolCleared { .. } => Self::Away,
+            ErrorKind::Io(_) if error.contains_label(NEVER_SENT) => Self::Away,
+            ErrorKind::Command(command) => Self::of_code(command.code, &command.message, &error),
+            ErrorKind::Write(WriteFailure::WriteError(write)) => Self::of_code(write.code, &write.message, &error),
+            ErrorKind::InvalidArgument { .. } | ErrorKind::Bson(_) | ErrorKind::IncompatibleServer { .. } => {
+                Self::Broken(error)
+            }
+            _ => Self::Unsure,
+        }
+    }
+
+    /// The server's codes, from its `error_codes.yml`.
+    fn of_code(code: i32, message: &str, error: &Error) -> Self {
+        match code {
+            11000 => Self::Duplicate(index_of(message)),
+            // MaxTimeMSExpired, LockTimeout
+            50 | 24 => Self::Locked,
+            // WriteConflict, NoSuchTransaction, TransactionTooOld, SnapshotUnavailable, and no primary
+            112 | 251 | 225 | 246 | 10107 | 13435 | 10058 => Self::Away,
+            // interrupted by a shutdown or a change of the primary, or the network between members
+            6 | 7 | 64 | 89 | 91 | 189 | 262 | 9001 | 11600 | 11601 | 11602 | 13436 => Self::Unsure,
+            _ if error.contains_label(mongodb::error::TRANSIENT_TRANSACTION_ERROR) => Self::Away,
+            _ => Self::Broken(error.clone()),
+        }
+    }
+}
+
+/// The index that a message about a duplicate names: `... index: by_name dup key: ...`.
+fn index_of(message: &str) -> String {
+    let after = message.split_once(" index: ").map_or("", |(_, after)| after);
+    after.split_whitespace().next().unwrap_or_default().into()
+}
+
+/// A request on its way through its attempts.
+#[derive(Debug)]
+pub struct Course {
+    ends: Instant,
+    attempt: Duration,
+    pause: Duration,
+    /// Whether an earlier attempt may have happened.
+    unsure: bool,
+    began: Instant,
+}
+
+impl Course {
+    /// Of a read.
+    #[must_use]
+    pub fn read() -> Self {
+        Self::new(READ, READ_ATTEMPT)
+    }
+
+    /// Of a write.
+    #[must_use]
+    pub fn write() -> Self {
+        Self::new(WRITE, WRITE_ATTEMPT)
+    }
+
+    fn new(budget: Duration, attempt: Duration) -> Self {
+        let began = Instant::now();
+        Self { ends: began + budget, attempt, pause: PAUSE.0, unsure: false, began }
+    }
+
+    /// How long ago the request came.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Whether an earlier attempt may have happened.
+    #[must_use]
+    pub const fn unsure(&self) -> bool {
+        self.unsure
+    }
+
+    /// What is left of the deadline.
+    #[must_use]
+    pub fn left(&self) -> Duration {
+        self.ends.saturating_duration_since(Instant::now())
+    }
+
+    /// Makes one attempt.
+    ///
+    /// # Errors
+    ///
+    /// What it failed by.
+    pub async fn attempt<T>(&self, attempt: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
+        match timeout(self.left().min(self.attempt), attempt).await {
+            Ok(Ok(value)) => Ok(value),
+            Ok(Err(error)) => {
+                tracing::debug!(%error, "an attempt failed");
+                Err(Failure::of(error))
+            }
+            Err(_) => Err(Failure::Unsure),
+        }
+    }
+
+    /// Waits for the next attempt.
+    ///
+    /// # Errors
+    ///
+    /// There is no point in one, or no time for it.
+    pub async fn overcome(&mut self, failure: Failure) -> Result<(), Trouble> {
+        match failure {
+            Failure::Unsure => self.unsure = true,
+            Failure::Broken(error) => return Err(Trouble::Fault(broken(&error))),
+            Failure::Away | Failure::Locked | Failure::Duplicate(_) => {}
+        }
+        if self.left() <= self.pause {
+            return Err(self.given_up());
+        }
+        sleep(self.pause).await;
+        self.pause = (self.pause * 2).min(PAUSE.1);
+        Ok(())
+    }
+
+    /// What is to be answered when there is no more time.
+    #[must_use]
+    pub const fn given_up(&self) -> Trouble {
+        Trouble::Fault(if self.unsure { Fault::Unknown } else { Fault::Unavailable })
+    }
+}
+
+fn broken(error: &Error) -> Fault {
+    let code = match error.kind.as_ref() {
+        ErrorKind::Command(command) => command.code,
+        ErrorKind::Write(WriteFailure::WriteError(write)) => write.code,
+        _ => 0,
+    };
+    match code {
+        // Overflow, BSONObjectTooLarge and its older codes
+        15 | 10334 | 17419 | 17420 => Fault::Invalid("the record is too large for the database, or nested too deep".into()),
+        13 => {
+            tracing::error!("the database's user lacks a right: it needs the role readWrite on Culvert's database");
+            Fault::Unavailable
+        }
+        _ => {
+            tracing::error!(%error, "the database refused an operation");
+            Fault::Unavailable
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_of_a_duplicate() {
+        let message = "Plan executor error during findAndModify :: caused by :: E11000 duplicate key error \
+                       collection: culvert.administrators index: by_username dup key: { b.username: \"a\" }";
+        assert_eq!(index_of(message), "by_username");
+        assert_eq!(index_of("E11000 something else"), "");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_ends_and_then_the_request_does() {
+        let mut course = Course::write();
+        let failed = course.attempt(std::future::pending::<Result<(), Error>>()).await;
+        assert!(matches!(failed, Err(Failure::Unsure)));
+        assert_eq!(course.age(), WRITE_ATTEMPT);
+        assert_eq!(course.overcome(Failure::Unsure).await, Ok(()));
+        tokio::time::advance(WRITE).await;
+        assert_eq!(course.overcome(Failure::Away).await, Err(Trouble::Fault(Fault::Unknown)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_never_left_changed_nothing() {
+        let mut course = Course::read();
+        tokio::time::advance(READ).await;
+        assert_eq!(course.overcome(Failure::Away).await, Err(Trouble::Fault(Fault::Unavailable)));
+    }
+}

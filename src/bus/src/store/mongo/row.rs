@@ -1,0 +1,81 @@
+//! Records as they stand in their collections.
+//!
+//! `{_id: the id, r: revision, b: body, w: the last writes, host, owner, epoch, expires, claim: the lease, f: fence}`
+
+use culvert_model::HostId;
+use culvert_wire::bus::{Lease, Row};
+use mongodb::bson::raw::RawDocument;
+use mongodb::bson::{Bson, Document, RawBsonRef, doc};
+
+use super::document;
+
+/// What stands in the database is not what was put there.
+#[derive(Debug, thiserror::Error)]
+#[error("a record in the database is damaged: {0}")]
+pub struct Damaged(pub String);
+
+impl From<mongodb::bson::error::Error> for Damaged {
+    fn from(error: mongodb::bson::error::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// What is asked for to [`read`] a record: what is left of its lease is a matter of the store's clock.
+#[must_use]
+pub fn projection() -> Document {
+    doc! {
+        "r": 1, "b": 1, "host": 1, "owner": 1, "epoch": 1,
+        "left": { "$max": [0_i64, { "$subtract": ["$expires", "$$NOW"] }] },
+    }
+}
+
+/// A record.
+pub fn read(raw: &RawDocument) -> Result<Row, Damaged> {
+    let body = raw.get_document("b").map_err(|error| Damaged(error.to_string()))?;
+    Ok(Row {
+        id: text(raw, "_id")?,
+        revision: number(raw, "r")?,
+        body: document::to_json(body).map_err(|error| Damaged(error.to_string()))?,
+        lease: lease(raw)?,
+    })
+}
+
+/// A record's lease, if anybody ever took one.
+pub fn lease(raw: &RawDocument) -> Result<Option<Lease>, Damaged> {
+    if raw.get("host")?.is_none() {
+        return Ok(None);
+    }
+    let host = text(raw, "host")?.parse::<HostId>().map_err(|error| Damaged(error.to_string()))?;
+    Ok(Some(Lease { host, owner: text(raw, "owner")?, epoch: number(raw, "epoch")?, left: number(raw, "left")? }))
+}
+
+/// A whole number that is never negative.
+pub fn number(raw: &RawDocument, name: &str) -> Result<u64, Damaged> {
+    let number = match raw.get(name)? {
+        Some(RawBsonRef::Int64(number)) => number,
+        Some(RawBsonRef::Int32(number)) => i64::from(number),
+        _ => return Err(Damaged(format!("{name} is no whole number"))),
+    };
+    u64::try_from(number).map_err(|_| Damaged(format!("{name} is negative")))
+}
+
+/// A date, as milliseconds since 1970.
+pub fn millis(raw: &RawDocument, name: &str) -> Result<u64, Damaged> {
+    match raw.get(name)? {
+        Some(RawBsonRef::DateTime(date)) => Ok(date.timestamp_millis().try_into().unwrap_or(0)),
+        _ => Err(Damaged(format!("{name} is no date"))),
+    }
+}
+
+fn text(raw: &RawDocument, name: &str) -> Result<String, Damaged> {
+    match raw.get(name)? {
+        Some(RawBsonRef::String(text)) => Ok(text.to_owned()),
+        _ => Err(Damaged(format!("{name} is no text"))),
+    }
+}
+
+/// A number as the database has it: greater ones than these never occur.
+#[must_use]
+pub fn whole(number: u64) -> Bson {
+    Bson::Int64(i64::try_from(number).unwrap_or(i64::MAX))
+}
