@@ -1,5 +1,5 @@
 //! What processes need of the kernel that the standard library does not offer: passing descriptors, namespaces, pidfds,
-//! tun devices, starting programs with less than their parent has.
+//! tun devices, the processor's time, starting programs with less than their parent has.
 //!
 //! Security: this crate and `sandbox` are the only ones that may say `unsafe`; each block says why it is sound. It is
 //! linked into the two programs that run as root, so it depends on nix alone and knows nothing of the product.
@@ -16,6 +16,7 @@ pub mod netns;
 pub mod notify;
 pub mod packet;
 pub mod pidfd;
+pub mod processor;
 pub mod socket;
 pub mod tun;
 
