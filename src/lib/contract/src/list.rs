@@ -3,8 +3,8 @@
 use culvert_model::{HostId, Id};
 
 use crate::body::{
-    AdminChange, HostChange, Login, OrganizationChange, OrganizationNew, RouteChange, ServerChange, SettingsChange,
-    UserChange, UserNew,
+    AdminChange, ClusterChange, HostChange, Login, OrganizationChange, OrganizationNew, RouteChange, ServerChange,
+    SettingsChange, UserChange, UserNew,
 };
 use crate::path::{LongCode, Operation, RouteNetwork, ShortCode};
 use crate::query::{Page, UserFilter};
@@ -149,4 +149,8 @@ crate::routes! {
     TaskList: Get "/v1/tasks", path (), access Admin, query (), body (), reply Vec<reply::Task>;
     /// Pools with their levels.
     PoolList: Get "/v1/pools", path (), access Admin, query (), body (), reply Vec<reply::Pool>;
+    /// The cluster's own settings.
+    ClusterRead: Get "/v1/settings", path (), access Admin, query (), body (), reply reply::Cluster;
+    /// Change the cluster's own settings.
+    ClusterUpdate: Put "/v1/settings", path (), access Admin, query (), body ClusterChange, reply reply::Cluster;
 }

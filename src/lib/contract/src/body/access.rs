@@ -66,3 +66,21 @@ object! {
         auth_secret: bool,
     }
 }
+
+object! {
+    /// What the cluster's own settings are to be. Nothing, or 0, leaves a setting as it is.
+    ClusterChange {
+        /// Client certificates kept ready per organisation, 1 to 1000.
+        client_pool: i64,
+        /// Server certificates kept ready per organisation, 1 to 100.
+        server_pool: i64,
+        /// Bits of the RSA keys of users: 2048, 3072 or 4096.
+        rsa_bits: i64,
+        /// Days that certificates of users and servers are valid, 1 to 7300.
+        leaf_days: i64,
+        /// Days that an organisation's CA is valid, 1 to 36500.
+        ca_days: i64,
+        /// Seconds after which servers that are started from now on renew their session keys, 20 to 31536000.
+        renegotiate: i64,
+    }
+}

@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 pub use crate::settings::SettingsChange;
-pub use access::{AdminChange, Login, OrganizationChange, OrganizationNew};
+pub use access::{AdminChange, ClusterChange, Login, OrganizationChange, OrganizationNew};
 pub use change::{HostChange, MssFix, PinChange};
 pub use server::{RouteChange, ServerChange};
 pub use user::{PortForward, UserChange, UserNew};

@@ -15,7 +15,7 @@ pub use user::{
     KeyLink, PortForward, Profiles, User, UserDetail, UserDevice, UserList, UserPage, UserSearch, UserServer,
     UsersBackground, UsersMade,
 };
-pub use work::{Job, Pool, Task};
+pub use work::{Cluster, Job, Pool, Task};
 
 pub use crate::settings::Settings;
 
@@ -62,7 +62,7 @@ pub struct Empty {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Null;
 
-json!(Empty, Null, Settings, OrganizationPage, HostPage, ServerPage);
+json!(Empty, Null, Settings, Cluster, OrganizationPage, HostPage, ServerPage);
 
 impl<T: Serialize + Send + 'static> Reply for Vec<T> {
     fn into_bytes(self) -> Vec<u8> {

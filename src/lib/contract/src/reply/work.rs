@@ -65,3 +65,20 @@ pub struct Pool {
     /// How many there are to be.
     pub level: u64,
 }
+
+/// The cluster's own settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cluster {
+    /// Client certificates kept ready per organisation.
+    pub client_pool: u16,
+    /// Server certificates kept ready per organisation.
+    pub server_pool: u16,
+    /// Bits of the RSA keys of users.
+    pub rsa_bits: u16,
+    /// Days that certificates of users and servers are valid.
+    pub leaf_days: u32,
+    /// Days that an organisation's CA is valid.
+    pub ca_days: u32,
+    /// Seconds after which servers renew their session keys.
+    pub renegotiate: u32,
+}
