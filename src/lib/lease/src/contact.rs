@@ -56,10 +56,11 @@ pub enum Last {
     Another,
 }
 
-/// Whether a record may be claimed whose lease was last held by `last` and lasts `left` longer by the store's clock.
+/// Whether a lease of this length may be claimed that was last held by `last` and lasts `left` longer by the store's
+/// clock, after contact with the store that has been uninterrupted for so long ([`Contact::uninterrupted`]).
 #[must_use]
-pub fn may_claim(last: Last, left: Millis, length: Millis, contact: &Contact) -> bool {
-    left == 0 && (last != Last::Another || contact.uninterrupted() >= length)
+pub fn may_claim(last: Last, left: Millis, length: Millis, uninterrupted: Millis) -> bool {
+    left == 0 && (last != Last::Another || uninterrupted >= length)
 }
 
 #[cfg(test)]
@@ -69,18 +70,18 @@ mod tests {
     #[test]
     fn after_an_outage_holders_come_first() {
         let mut contact = Contact::new(7_500);
-        assert!(!may_claim(Last::Another, 0, 15_000, &contact));
-        assert!(may_claim(Last::Us, 0, 15_000, &contact) && may_claim(Last::Nobody, 0, 15_000, &contact));
+        assert!(!may_claim(Last::Another, 0, 15_000, contact.uninterrupted()));
+        assert!(may_claim(Last::Us, 0, 15_000, contact.uninterrupted()) && may_claim(Last::Nobody, 0, 15_000, contact.uninterrupted()));
         for now in (0..15_000).step_by(5_000) {
             contact.answered(now);
-            assert!(!may_claim(Last::Another, 0, 15_000, &contact));
+            assert!(!may_claim(Last::Another, 0, 15_000, contact.uninterrupted()));
         }
         contact.answered(15_000);
-        assert!(may_claim(Last::Another, 0, 15_000, &contact));
-        assert!(!may_claim(Last::Us, 1, 15_000, &contact));
+        assert!(may_claim(Last::Another, 0, 15_000, contact.uninterrupted()));
+        assert!(!may_claim(Last::Us, 1, 15_000, contact.uninterrupted()));
         contact.failed();
         contact.answered(15_100);
-        assert!(!may_claim(Last::Another, 0, 15_000, &contact));
+        assert!(!may_claim(Last::Another, 0, 15_000, contact.uninterrupted()));
     }
 
     #[test]

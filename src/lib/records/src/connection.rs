@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use culvert_lease::Contact;
 use culvert_model::{HostId, Kind, Millis, Record};
 use culvert_wire::bus::{Answer, Call, Claim, FRAME, Fault, Guard, Reply, Request, Write};
 use culvert_wire::{decode, encode};
@@ -22,6 +23,9 @@ use crate::{Failure, Kept, News, Subscription};
 /// How long a request may take, the bus's own deadlines and a new connection included.
 const DEADLINE: Duration = Duration::from_secs(15);
 
+/// An outage may go unnoticed between two answers that are further apart, milliseconds: half of the longest lease.
+pub const SILENCE: Millis = 7_500;
+
 /// Requests that wait for the stream.
 const QUEUE: usize = 256;
 
@@ -33,6 +37,25 @@ const UNREAD: usize = 1024;
 pub struct Bus {
     orders: mpsc::Sender<Order>,
     numbers: Arc<AtomicU64>,
+    reach: Arc<Reach>,
+}
+
+/// How long the store has been in reach.
+#[derive(Debug)]
+struct Reach {
+    begun: Instant,
+    contact: Mutex<Contact>,
+}
+
+impl Reach {
+    fn note(&self, result: &Result<Reply, Failure>) {
+        let mut contact = self.contact.lock().unwrap_or_else(PoisonError::into_inner);
+        match result {
+            Ok(Reply::Rows { cached: true, .. }) => contact.failed(),
+            Err(failure) if failure.outage() => contact.failed(),
+            _ => contact.answered(self.begun.elapsed().as_millis() as Millis),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -49,14 +72,28 @@ impl Bus {
         tokio::spawn(
             Connection { socket: socket.into(), queue, asked: HashMap::new(), subscribers: HashMap::new() }.run(),
         );
-        Self { orders, numbers: Arc::default() }
+        let reach = Reach { begun: Instant::now(), contact: Mutex::new(Contact::new(SILENCE)) };
+        Self { orders, numbers: Arc::default(), reach: Arc::new(reach) }
     }
 
     fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// For how long the store itself has answered, without an outage that was or could have been: what
+    /// `culvert_lease::may_claim` asks for. A store that is not asked for [`SILENCE`] is not in contact.
+    #[must_use]
+    pub fn uninterrupted(&self) -> Millis {
+        self.reach.contact.lock().unwrap_or_else(PoisonError::into_inner).uninterrupted()
+    }
+
     async fn ask(&self, request: Request) -> Result<Reply, Failure> {
+        let result = self.exchange(request).await;
+        self.reach.note(&result);
+        result
+    }
+
+    async fn exchange(&self, request: Request) -> Result<Reply, Failure> {
         let late = if matches!(request, Request::Write { .. }) { Failure::Unknown } else { Failure::Unavailable };
         let (answer, answered) = oneshot::channel();
         let order = Order::Ask { call: Call { number: self.number(), request }, answer };

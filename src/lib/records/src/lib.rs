@@ -8,7 +8,7 @@ mod error;
 mod query;
 mod subscription;
 
-pub use connection::Bus;
+pub use connection::{Bus, SILENCE};
 pub use culvert_wire::bus::{Change, Claim, Guard, Key, Lease, Refusal, Write};
 pub use error::{Failure, Kept};
 pub use query::{Page, Query, Stored, delete, insert, update};
