@@ -23,8 +23,9 @@ use crate::{Failure, Kept, News, Subscription};
 /// How long a request may take, the bus's own deadlines and a new connection included.
 const DEADLINE: Duration = Duration::from_secs(15);
 
-/// An outage may go unnoticed between two answers that are further apart, milliseconds: half of the longest lease.
-pub const SILENCE: Millis = 7_500;
+/// An outage may have gone unnoticed between two answers that are further apart, milliseconds. Longer than the 5 s at
+/// which processes look, shorter than the shortest lease (10 s) less the time after which it is renewed (3 s).
+pub const SILENCE: Millis = 6_000;
 
 /// Requests that wait for the stream.
 const QUEUE: usize = 256;
