@@ -1,0 +1,157 @@
+//! From a posture to a seccomp filter: which calls, and with which arguments.
+
+use std::collections::BTreeMap;
+
+use nix::libc::{self, c_int, c_long};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+};
+
+use crate::posture::{Calls, Family, Posture};
+use crate::{Error, calls};
+
+/// On x86-64 the same kernel may offer every call a second time under this bit; a list of what is forbidden must name
+/// those, too.
+#[cfg(target_arch = "x86_64")]
+const SECOND_SET: c_long = 0x4000_0000;
+
+/// Calls that have another number in the second set: ptrace, kexec_load, process_vm_readv, process_vm_writev.
+#[cfg(target_arch = "x86_64")]
+const SECOND_ONLY: [c_long; 4] = [521, 528, 539, 540];
+
+/// All flags of `clone` that make namespaces.
+const NAMESPACES: c_int = libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET;
+
+/// What the event loop and the standard library ask of descriptors: to be non-blocking, to be closed by exec, whether
+/// they are a terminal, how much there is to read.
+const IOCTLS: [u64; 4] = [libc::FIONBIO as u64, libc::FIOCLEX as u64, libc::TCGETS as u64, libc::FIONREAD as u64];
+
+/// What openvpn asks of its tun device and of interfaces.
+const TUN_IOCTLS: [u64; 6] = [
+    libc::TUNSETIFF as u64,
+    libc::TUNGETIFF as u64,
+    libc::SIOCGIFMTU as u64,
+    libc::SIOCGIFFLAGS as u64,
+    libc::SIOCGIFADDR as u64,
+    libc::SIOCGIFNETMASK as u64,
+];
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// The filter of a posture. `own` is the number of the process that it is for; only that may be signalled. With `None`
+/// it may signal nobody.
+pub(crate) fn program(posture: &Posture, own: Option<u32>) -> Result<BpfProgram, Error> {
+    let failed = |error: &dyn std::fmt::Display| Error::new("making the filter of system calls", error);
+    let arch = TargetArch::try_from(std::env::consts::ARCH).map_err(|error| failed(&error))?;
+    let refused = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+    let filter = match posture.calls {
+        // A call that is not listed looks as if the kernel did not know it: libraries then take an older way.
+        Calls::Only(groups) => SeccompFilter::new(only(posture, groups, own)?, refused, SeccompAction::Allow, arch),
+        Calls::AllBut(groups) => SeccompFilter::new(all_but(posture, groups)?, SeccompAction::Allow, refused, arch),
+    };
+    filter.and_then(BpfProgram::try_from).map_err(|error| failed(&error))
+}
+
+/// What may be called.
+fn only(posture: &Posture, groups: &[&calls::Group], own: Option<u32>) -> Result<Rules, Error> {
+    let mut rules = Rules::new();
+    let tun = groups.iter().any(|group| group.calls.contains(&libc::SYS_execve));
+    for call in groups.iter().flat_map(|group| group.calls) {
+        rules.insert(*call, conditions(*call, posture, own, tun)?);
+    }
+    // Nobody may be signalled where there is no process to name.
+    if own.is_none() {
+        rules.remove(&libc::SYS_tgkill);
+    }
+    Ok(rules)
+}
+
+/// What the arguments of a call may be. None: anything.
+fn conditions(call: c_long, posture: &Posture, own: Option<u32>, tun: bool) -> Result<Vec<SeccompRule>, Error> {
+    let any_of = |place, values: &[u64]| values.iter().map(|value| rule(vec![equal(place, *value)?])).collect();
+    match call {
+        libc::SYS_socket => posture.families.iter().map(|one| rule(vec![equal(0, family(*one))?])).collect(),
+        libc::SYS_socketpair => any_of(0, &[family(Family::Unix)]),
+        // Threads only: neither processes nor namespaces.
+        libc::SYS_clone => {
+            let (thread, all) = (bits(libc::CLONE_THREAD), bits(libc::CLONE_THREAD | NAMESPACES));
+            Ok(vec![rule(vec![condition(0, SeccompCmpOp::MaskedEq(all), thread)?])?])
+        }
+        // Nothing that was ever writable becomes executable; only a program that is being loaded maps files so.
+        libc::SYS_mmap if tun => {
+            let both = bits(libc::PROT_EXEC | libc::PROT_WRITE);
+            let executable = condition(2, SeccompCmpOp::MaskedEq(both), bits(libc::PROT_EXEC))?;
+            Ok(vec![rule(vec![not_executable()?])?, rule(vec![executable])?])
+        }
+        libc::SYS_mmap | libc::SYS_mprotect => Ok(vec![rule(vec![not_executable()?])?]),
+        libc::SYS_ioctl if tun => any_of(1, &[IOCTLS.as_slice(), &TUN_IOCTLS].concat()),
+        libc::SYS_ioctl => any_of(1, &IOCTLS),
+        // A thread's name, and what it may never gain again.
+        libc::SYS_prctl => any_of(0, &[bits(libc::PR_SET_NAME), bits(libc::PR_GET_NAME), bits(libc::PR_GET_DUMPABLE)]),
+        // Limits are read, not set.
+        libc::SYS_prlimit64 => any_of(2, &[0]),
+        libc::SYS_tgkill => any_of(0, &[u64::from(own.unwrap_or_default())]),
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// What may not be called.
+fn all_but(posture: &Posture, groups: &[&calls::Group]) -> Result<Rules, Error> {
+    let mut rules = Rules::new();
+    for call in groups.iter().flat_map(|group| group.calls) {
+        rules.insert(*call, Vec::new());
+        #[cfg(target_arch = "x86_64")]
+        rules.insert(*call | SECOND_SET, Vec::new());
+    }
+    #[cfg(target_arch = "x86_64")]
+    rules.extend(SECOND_ONLY.map(|call| (call | SECOND_SET, Vec::new())));
+    let other = || {
+        posture
+            .families
+            .iter()
+            .map(|one| condition(0, SeccompCmpOp::Ne, family(*one)))
+            .collect::<Result<Vec<_>, Error>>()
+    };
+    rules.insert(libc::SYS_socket, vec![rule(other()?)?]);
+    #[cfg(target_arch = "x86_64")]
+    rules.insert(libc::SYS_socket | SECOND_SET, vec![rule(other()?)?]);
+    Ok(rules)
+}
+
+fn family(family: Family) -> u64 {
+    bits(match family {
+        Family::Unix => libc::AF_UNIX,
+        Family::Inet => libc::AF_INET,
+        Family::Inet6 => libc::AF_INET6,
+        Family::Netlink => libc::AF_NETLINK,
+    })
+}
+
+fn bits(value: c_int) -> u64 {
+    u64::from(value.cast_unsigned())
+}
+
+/// The third argument asks for memory that is not executable.
+fn not_executable() -> Result<SeccompCondition, Error> {
+    condition(2, SeccompCmpOp::MaskedEq(bits(libc::PROT_EXEC)), 0)
+}
+
+fn equal(place: u8, value: u64) -> Result<SeccompCondition, Error> {
+    condition(place, SeccompCmpOp::Eq, value)
+}
+
+/// Compares the lower half of an argument: all that are compared here are ints for the kernel.
+fn condition(place: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompCondition, Error> {
+    let made = SeccompCondition::new(place, SeccompCmpArgLen::Dword, operator, value);
+    made.map_err(|error| Error::new("making the filter of system calls", error))
+}
+
+fn rule(conditions: Vec<SeccompCondition>) -> Result<SeccompRule, Error> {
+    SeccompRule::new(conditions).map_err(|error| Error::new("making the filter of system calls", error))
+}
