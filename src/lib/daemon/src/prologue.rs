@@ -1,8 +1,10 @@
 //! What happens before the process's own code, in this order and while there is one thread.
 
 use culvert_model::Role;
+use culvert_sandbox::Scope;
 use tokio::sync::watch;
 
+use crate::options::Arguments;
 use crate::{Context, Error, Notify, Sockets, Users, logging, options};
 
 /// What the notification protocol still reads; everything else is removed from the environment.
@@ -19,6 +21,7 @@ pub(crate) fn run(role: Role) -> Result<(Context, watch::Sender<bool>), Error> {
     let users = Users::resolve()?;
     users.check_own(role)?;
     logging::start(role, arguments.log.as_deref().or(level.as_deref()), stream.as_deref())?;
+    confine(role, &arguments)?;
     let (sender, stop) = watch::channel(false);
     let context = Context {
         role,
@@ -31,4 +34,22 @@ pub(crate) fn run(role: Role) -> Result<(Context, watch::Sender<bool>), Error> {
         stop,
     };
     Ok((context, sender))
+}
+
+/// Enters the role's sandbox. Nothing of the process's own code has run yet.
+fn confine(role: Role, arguments: &Arguments) -> Result<(), Error> {
+    let store = arguments.options.get("store").unwrap_or("embedded");
+    let program = if role == Role::Bus && store != "embedded" { "bus-mongodb" } else { role.name() };
+    let posture = culvert_sandbox::of(program).expect("every role is in the table");
+    let scope = Scope {
+        state: Some(&arguments.state),
+        instance: None,
+        named: store.strip_prefix('@').map(Into::into).into_iter().collect(),
+        port: arguments.options.number("api-port")?,
+    };
+    let warnings = culvert_sandbox::enter(posture, &scope).map_err(|error| Error::Start(error.to_string()))?;
+    for warning in warnings {
+        tracing::warn!("{warning}");
+    }
+    Ok(())
 }

@@ -30,17 +30,11 @@ const NAMESPACES: c_int = libc::CLONE_NEWNS
 
 /// What the event loop and the standard library ask of descriptors: to be non-blocking, to be closed by exec, whether
 /// they are a terminal, how much there is to read.
-const IOCTLS: [u64; 4] = [libc::FIONBIO as u64, libc::FIOCLEX as u64, libc::TCGETS as u64, libc::FIONREAD as u64];
+const IOCTLS: [u64; 4] = [libc::FIONBIO, libc::FIOCLEX, libc::TCGETS, libc::FIONREAD];
 
 /// What openvpn asks of its tun device and of interfaces.
-const TUN_IOCTLS: [u64; 6] = [
-    libc::TUNSETIFF as u64,
-    libc::TUNGETIFF as u64,
-    libc::SIOCGIFMTU as u64,
-    libc::SIOCGIFFLAGS as u64,
-    libc::SIOCGIFADDR as u64,
-    libc::SIOCGIFNETMASK as u64,
-];
+const TUN_IOCTLS: [u64; 6] =
+    [libc::TUNSETIFF, libc::TUNGETIFF, libc::SIOCGIFMTU, libc::SIOCGIFFLAGS, libc::SIOCGIFADDR, libc::SIOCGIFNETMASK];
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
