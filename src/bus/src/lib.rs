@@ -1,3 +1,7 @@
-//! The bus: the only process that touches the database.
+//! The bus: the only process that touches the database. A library, so that the conformance suite and the benches can
+//! use the stores directly.
 
+pub mod request;
+pub mod roles;
+pub mod server;
 pub mod store;

@@ -3,9 +3,13 @@
 //! An implementation gets requests that are already allowed and well-formed ([`crate::request`]), and answers each within
 //! its own deadline.
 
+pub mod awaited;
+pub mod cache;
 pub mod embedded;
 pub mod index;
 
+pub use awaited::Awaited;
+pub use cache::Cache;
 use culvert_model::{HostId, Kind, Millis};
 use culvert_wire::bus::{Change, Claim, Fault, Find, Position, Refusal, Row, Write};
 use tokio::sync::broadcast;

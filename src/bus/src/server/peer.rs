@@ -1,0 +1,160 @@
+//! One peer: its requests are carried out side by side and answered in any order.
+
+use std::sync::Arc;
+
+use culvert_model::Role;
+use culvert_wire::bus::{Call, FRAME, Fault, Request};
+use culvert_wire::decode;
+use futures_util::StreamExt;
+use tokio::net::UnixStream;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
+
+use super::outbox::{self, Outbox};
+use super::{Server, answer, subscription};
+use crate::request;
+use crate::roles::{Verdict, judge};
+use crate::store::Store;
+
+/// The most open requests and subscriptions of a peer.
+const OPEN: usize = 256;
+
+/// With so many bytes of open requests, no more are read until some are answered.
+const ROOM: usize = 2 * FRAME;
+
+/// The most pages that are read for a peer at a time: this bounds what waits for the peer to read it.
+const PAGES: usize = 8;
+
+/// Attends to a peer until it goes, misbehaves or does not read, or until the bus ends.
+pub async fn attend<S: Store>(server: Arc<Server<S>>, stream: UnixStream, role: Role, mut stop: watch::Receiver<bool>) {
+    let (read, write) = stream.into_split();
+    let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME).new_codec();
+    let mut calls = FramedRead::new(read, codec);
+    let (outbox, empty) = outbox::open(write);
+    let mut emptied = tokio::spawn(empty);
+    let mut peer = Peer::new(server, role, outbox);
+    loop {
+        let frame = tokio::select! {
+            // The peer is gone or does not read. What is open is dropped; a write that the store has begun is done.
+            _ = &mut emptied => return,
+            _ = stop.wait_for(|stop| *stop) => break,
+            Some(done) = peer.open.join_next(), if !peer.open.is_empty() => {
+                peer.bytes -= done.unwrap_or(0);
+                continue;
+            }
+            frame = calls.next(), if peer.bytes < ROOM => frame,
+        };
+        let taken = match frame {
+            None => break,
+            Some(Ok(frame)) => peer.take(&frame).await,
+            Some(Err(_)) => Err("what it sent is no frame, or a longer one than there may be"),
+        };
+        if let Err(why) = taken {
+            tracing::warn!(%role, "a peer was cut: {why}");
+            break;
+        }
+    }
+    // What was asked is still answered, and what is answered is still written.
+    peer.finish().await;
+    // It has a deadline of its own.
+    let _ = emptied.await;
+}
+
+struct Peer<S> {
+    server: Arc<Server<S>>,
+    role: Role,
+    outbox: Outbox,
+    pages: Arc<Semaphore>,
+    /// Requests and subscriptions, each with the length of its frame.
+    open: JoinSet<usize>,
+    subscriptions: Vec<AbortHandle>,
+    /// How many bytes the open requests have.
+    bytes: usize,
+    /// Whether the log has it that this peer asks for what it may not.
+    told: bool,
+}
+
+impl<S: Store> Peer<S> {
+    fn new(server: Arc<Server<S>>, role: Role, outbox: Outbox) -> Self {
+        let pages = Arc::new(Semaphore::new(PAGES));
+        Self { server, role, outbox, pages, open: JoinSet::new(), subscriptions: Vec::new(), bytes: 0, told: false }
+    }
+
+    /// Begins what a frame asks for. The error says why the peer is to be cut.
+    async fn take(&mut self, frame: &[u8]) -> Result<(), &'static str> {
+        let Call { number, request } =
+            decode(frame).map_err(|_| "it sent a malformed request; is it of another version?")?;
+        match self.admit(&request) {
+            Ok(verdict) => self.begin(number, request, verdict, frame.len()),
+            // Nothing is read meanwhile; a peer that does not take it is cut for that.
+            Err(fault) => self.outbox.send(number, Err(fault)).await.map_err(|_| "it is gone")?,
+        }
+        Ok(())
+    }
+
+    fn admit(&mut self, request: &Request) -> Result<Verdict, Fault> {
+        if self.open.len() >= OPEN {
+            return Err(Fault::Busy);
+        }
+        let verdict = judge(self.role, request);
+        if verdict == Verdict::Denied {
+            if !std::mem::replace(&mut self.told, true) {
+                tracing::warn!(role = %self.role, "a peer asked for what its role may not: {}", name(request));
+            }
+            return Err(Fault::Denied);
+        }
+        request::check(request).map(|()| verdict)
+    }
+
+    fn begin(&mut self, number: u64, request: Request, verdict: Verdict, length: usize) {
+        let outbox = self.outbox.clone();
+        if let Request::Subscribe(kinds) = request {
+            let tail = self.server.store.tail();
+            let hearing = subscription::run(outbox, number, kinds, tail);
+            self.subscriptions.push(self.open.spawn(async {
+                let _gone = hearing.await;
+                0
+            }));
+            return;
+        }
+        self.bytes += length;
+        let (server, pages) = (self.server.clone(), self.pages.clone());
+        self.open.spawn(async move {
+            // Held until the answer is on its way.
+            let _page = match request {
+                Request::Find(_) => pages.acquire_owned().await.ok(),
+                _ => None,
+            };
+            let reply = answer::answer(&server, request, verdict).await;
+            // Who asked may be gone.
+            let _ = outbox.send(number, reply).await;
+            length
+        });
+    }
+
+    async fn finish(mut self) {
+        self.subscriptions.iter().for_each(AbortHandle::abort);
+        while self.open.join_next().await.is_some() {}
+    }
+}
+
+/// What is asked, without what it is about: that may be secret.
+fn name(request: &Request) -> String {
+    match request {
+        Request::Get { kind, .. } => format!("get {}", kind.name()),
+        Request::Find(find) | Request::Count(find) => format!("find {}", find.kind.name()),
+        Request::Write { writes, .. } => {
+            let kinds: Vec<&str> = writes.iter().map(|write| write.target().0.name()).collect();
+            format!("write {}", kinds.join(", "))
+        }
+        Request::Claim { kind, .. } | Request::Renew { kind, .. } | Request::Release { kind, .. } => {
+            format!("lease {}", kind.name())
+        }
+        Request::Sweep { kind, .. } => format!("sweep {}", kind.name()),
+        Request::Subscribe(kinds) => {
+            format!("subscribe {}", kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", "))
+        }
+        Request::Here => "here".into(),
+    }
+}
