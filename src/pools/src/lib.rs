@@ -1,0 +1,79 @@
+//! Pools: hears of every certificate that is taken, and enqueues the jobs that fill the gap.
+
+mod owed;
+
+use std::error::Error;
+use std::time::Duration;
+
+use culvert_daemon::Context;
+use culvert_model::Kind;
+use culvert_pool::{Refilled, refill, refill_all};
+use culvert_records::{Bus, Failure, Subscription};
+use tokio::time::{sleep, timeout};
+
+use owed::Owed;
+
+/// After a refill that came to nothing because the store is away.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The process.
+///
+/// # Errors
+///
+/// None: it waits for a bus that is away.
+pub async fn serve(context: Context) -> Result<(), Box<dyn Error>> {
+    let bus = Bus::new(context.run.join("bus.sock"));
+    context.notify.ready();
+    tokio::select! {
+        () = keep(&bus) => {}
+        () = context.stopped() => {}
+    }
+    Ok(())
+}
+
+/// Keeps the pools at their levels, for ever. Cancel safe.
+pub async fn keep(bus: &Bus) {
+    let kinds = [Kind::Certificate, Kind::Organization, Kind::Settings, Kind::Tls];
+    let mut news = bus.subscribe(&kinds).await;
+    let mut owed = Owed::default();
+    loop {
+        hear(&mut news, &mut owed).await;
+        match settle(bus, &owed).await {
+            Ok(done) => {
+                if done != Refilled::default() {
+                    tracing::info!(enqueued = done.enqueued, there = done.there, "refilled");
+                }
+                owed = Owed::default();
+            }
+            Err(failure) => {
+                tracing::debug!(%failure, "could not refill; trying again");
+                sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+/// Waits until something is owed, and takes in all that was heard by then: many changes are one reason to look.
+async fn hear(news: &mut Subscription, owed: &mut Owed) {
+    while owed.nothing() {
+        owed.add(&news.next().await);
+    }
+    while let Ok(more) = timeout(Duration::ZERO, news.next()).await {
+        owed.add(&more);
+    }
+}
+
+async fn settle(bus: &Bus, owed: &Owed) -> Result<Refilled, Failure> {
+    let mut sum = Refilled::default();
+    match owed {
+        Owed::All => return refill_all(bus).await,
+        Owed::Of(organizations) => {
+            for organization in organizations {
+                let done = refill(bus, *organization).await?;
+                sum.enqueued += done.enqueued;
+                sum.there += done.there;
+            }
+        }
+    }
+    Ok(sum)
+}

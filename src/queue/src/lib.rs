@@ -1,0 +1,84 @@
+//! The queue: claims jobs, does them, and writes each result in one batch with the job's removal.
+//!
+//! A job is done once because the batch is guarded by the job's claim: whoever was paused, or lost the lease for any
+//! reason, can't write. A job that is begun five times without an end is dead; an administrator may retry it.
+
+mod choice;
+mod hold;
+mod job;
+mod look;
+pub mod make;
+mod thread;
+mod work;
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use culvert_daemon::Context;
+use culvert_lease::Terms;
+use culvert_model::{HostId, Id, Millis};
+use culvert_records::Bus;
+use tokio::time::{Instant, sleep, timeout};
+
+/// A job's lease: 15 s, renewed every 5 s.
+pub(crate) const TERMS: Terms = Terms::of(15_000);
+
+/// What begins the name under which this process claims; a random word follows, so that no process takes an earlier
+/// one's claim for its own.
+pub(crate) const OWNER: &str = "queue-";
+
+/// How long leases are given back when the process ends.
+const FAREWELL: Duration = Duration::from_millis(1_500);
+
+/// What all jobs of this process share.
+pub(crate) struct Desk {
+    pub bus: Bus,
+    pub host: HostId,
+    /// Under which name this process claims.
+    pub owner: String,
+    begun: Instant,
+}
+
+impl Desk {
+    /// Milliseconds of this process's monotonic clock.
+    pub fn clock(&self) -> Millis {
+        self.begun.elapsed().as_millis() as Millis
+    }
+}
+
+/// The process.
+///
+/// # Errors
+///
+/// None: it waits for a bus that is away.
+pub async fn serve(context: Context) -> Result<(), Box<dyn Error>> {
+    let bus = Bus::new(context.run.join("bus.sock"));
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    context.notify.ready();
+    let desk = Arc::new(Desk::open(bus).await);
+    let mut look = look::Look::new(desk, stopped);
+    tokio::select! {
+        () = look.run() => {}
+        () = context.stopped() => {}
+    }
+    // The receivers are in the look and its jobs.
+    let _ = stop.send(true);
+    // A job that can't give its lease back in time loses it by the clock.
+    let _ = timeout(FAREWELL, look.farewell()).await;
+    Ok(())
+}
+
+impl Desk {
+    /// Waits for the bus.
+    pub async fn open(bus: Bus) -> Self {
+        let host = loop {
+            match bus.here().await {
+                Ok((host, _)) => break host,
+                Err(failure) => tracing::debug!(%failure, "waiting for the bus"),
+            }
+            sleep(Duration::from_millis(200)).await;
+        };
+        Self { bus, host, owner: format!("{OWNER}{}", Id::new()), begun: Instant::now() }
+    }
+}

@@ -1,0 +1,122 @@
+//! Reserving a task, running it, and writing down how it went.
+
+use std::time::Duration;
+
+use culvert_model::record::{Log, Task};
+use culvert_model::{Id, Millis};
+use culvert_records::{Bus, Claim, Failure, Guard, Kept, Refusal, Stored, insert, update};
+use tokio::time::{sleep, timeout};
+
+use crate::duty::{Desk, Duty};
+use crate::schedule::{ATTEMPTS, Outcome, Step, after, step};
+
+/// The name under which this process claims.
+const OWNER: &str = "tasks";
+
+/// The longest random wait after a task is due, so that all hosts run about as many.
+const JITTER: Millis = 500;
+
+/// The wait after a failure of the store.
+const RETRY: Millis = 1_000;
+
+/// Attends to one task, for ever. Cancel safe: what is not written down is run again.
+pub async fn attend(bus: Bus, duty: &'static Duty) {
+    loop {
+        let wait = match turn(&bus, duty).await {
+            Ok(wait) => wait,
+            Err(failure) => {
+                tracing::debug!(task = duty.name, %failure, "could not attend to a task; trying again");
+                RETRY
+            }
+        };
+        sleep(Duration::from_millis(wait + jitter())).await;
+    }
+}
+
+fn jitter() -> Millis {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).expect("the kernel gives random bytes to every process");
+    u64::from_ne_bytes(bytes) % JITTER
+}
+
+/// Looks at the task and runs it, if it is due and nobody else does. The milliseconds until it is to be looked at again.
+async fn turn(bus: &Bus, duty: &'static Duty) -> Result<Millis, Failure> {
+    let (host, now) = bus.here().await?;
+    let Some(task) = bus.get::<Task>(duty.name).await? else {
+        return create(bus, duty, now).await;
+    };
+    match step(duty, &task, host, now, bus.uninterrupted()) {
+        Step::Wait(wait) => Ok(wait),
+        Step::Reserve => match bus.claim(duty.name, Some(task.revision), OWNER, duty.timeout).await? {
+            Kept::Held(task) => Run { desk: Desk { bus, host, now }, duty, task }.run().await,
+            Kept::Lost => Ok(0),
+        },
+    }
+}
+
+/// Due at once.
+async fn create(bus: &Bus, duty: &Duty, now: Millis) -> Result<Millis, Failure> {
+    let id = duty.name.into();
+    let task = Task { id, due: now, attempts: 0, finished: None, duration: None, host: None, result: None };
+    match bus.insert(&task).await {
+        Ok(()) | Err(Failure::Refused { why: Refusal::Exists, .. }) => Ok(0),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// A run that this host reserved.
+struct Run<'a> {
+    desk: Desk<'a>,
+    duty: &'static Duty,
+    task: Stored<Task>,
+}
+
+impl Run<'_> {
+    async fn run(mut self) -> Result<Millis, Failure> {
+        let Some(claim) = self.task.claim() else { return Ok(RETRY) };
+        let outcome = if self.task.record.attempts >= ATTEMPTS {
+            Outcome::Abandoned
+        } else {
+            // Counted before it is begun: it may bring the process down.
+            self.task.record.attempts += 1;
+            self.task.revision = self.write(&self.task.record, &claim, None).await?;
+            self.attempt().await
+        };
+        let (_, now) = self.desk.bus.here().await?;
+        let Desk { host, now: began, .. } = self.desk;
+        self.tell(&outcome, now.saturating_sub(began));
+        let (next, report) = after(self.duty, &self.task.record, outcome, host, began, now);
+        self.write(&next, &claim, report).await?;
+        self.desk.bus.release::<Task>(self.duty.name, &claim).await?;
+        Ok(next.due.saturating_sub(now).min(self.duty.period))
+    }
+
+    /// Ends before the reservation does, so that the outcome can be written down under it.
+    async fn attempt(&self) -> Outcome {
+        let limit = Duration::from_millis(self.duty.timeout * 4 / 5);
+        match timeout(limit, self.duty.run(&self.desk)).await {
+            Ok(Ok(result)) => Outcome::Done(result),
+            Ok(Err(failure)) => Outcome::Failed(failure.to_string()),
+            Err(_) => Outcome::Failed(format!("it did not end within {} ms", limit.as_millis())),
+        }
+    }
+
+    /// Writes the record while it is ours, with a report to administrators.
+    async fn write(&self, task: &Task, claim: &Claim, report: Option<String>) -> Result<u64, Failure> {
+        let guard = Guard { revision: Some(self.task.revision), claim: Some(claim.clone()) };
+        let mut writes = vec![update(task, guard)];
+        if let Some(message) = report {
+            writes.push(insert(&Log { id: Id::new(), timestamp: (self.desk.now / 1000) as i64, message }));
+        }
+        Ok(self.desk.bus.write(writes).await?[0])
+    }
+
+    fn tell(&self, outcome: &Outcome, milliseconds: Millis) {
+        let task = self.duty.name;
+        match outcome {
+            Outcome::Done(result) => tracing::debug!(task, milliseconds, result, "done"),
+            Outcome::Failed(why) => tracing::warn!(task, milliseconds, why, "failed"),
+            Outcome::Abandoned => tracing::warn!(task, "left until it is next due: it was begun too often"),
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The schedule of one task, and of several hosts that share it through a store.
+
+use culvert_records::Lease;
+use proptest::prelude::*;
+
+use super::*;
+use crate::duty::DUTIES;
+
+const NOW: Millis = 1_790_000_000_000;
+
+fn duty() -> &'static Duty {
+    &DUTIES[0]
+}
+
+fn task(due: Millis) -> Stored<Task> {
+    let id = duty().name.to_string();
+    let record = Task { id, due, attempts: 0, finished: None, duration: None, host: None, result: None };
+    Stored { record, revision: 1, lease: None }
+}
+
+fn held(mut task: Stored<Task>, host: HostId, attempts: u16, left: Millis) -> Stored<Task> {
+    task.record.attempts = attempts;
+    task.lease = Some(Lease { host, owner: "tasks".into(), epoch: 3, left });
+    task
+}
+
+#[test]
+fn waits_until_it_is_due() {
+    let host = HostId::new();
+    assert_eq!(step(duty(), &task(NOW + 1_200), host, NOW, 0), Step::Wait(1_200));
+    assert_eq!(step(duty(), &task(NOW), host, NOW, 0), Step::Reserve);
+    assert_eq!(step(duty(), &task(NOW + 3_600_000), host, NOW, 0), Step::Reserve, "the clock was set back");
+    assert_eq!(step(duty(), &held(task(NOW), HostId::new(), 1, 900), host, NOW, 99_999), Step::Wait(900));
+}
+
+#[test]
+fn after_an_outage_whoever_began_comes_first() {
+    let [host, other] = [HostId::new(), HostId::new()];
+    let contact = duty().timeout;
+    assert_eq!(step(duty(), &held(task(NOW), other, 1, 0), host, NOW, contact - 1_000), Step::Wait(1_000));
+    assert_eq!(step(duty(), &held(task(NOW), other, 1, 0), host, NOW, contact), Step::Reserve);
+    assert_eq!(step(duty(), &held(task(NOW), host, 1, 0), host, NOW, 0), Step::Reserve);
+    assert_eq!(step(duty(), &held(task(NOW), other, 0, 0), host, NOW, 0), Step::Reserve, "it was given back");
+}
+
+#[test]
+fn three_attempts_then_a_report() {
+    let host = HostId::new();
+    let failed = |attempts| {
+        let task = Task { attempts, ..task(NOW).record };
+        after(duty(), &task, Outcome::Failed("why".into()), host, NOW, NOW + 70)
+    };
+    for attempts in 1..ATTEMPTS {
+        let (next, report) = failed(attempts);
+        assert_eq!((next.due, next.attempts, report), (NOW + 1_070, attempts, None));
+    }
+    let (next, report) = failed(ATTEMPTS);
+    assert_eq!((next.due, next.attempts), (NOW + duty().period, 0));
+    assert!(report.is_some_and(|report| report.contains("why") && report.contains(duty().name)));
+    let (next, report) =
+        after(duty(), &Task { attempts: 3, ..task(NOW).record }, Outcome::Abandoned, host, NOW, NOW + 1);
+    assert!(next.attempts == 0 && next.due > NOW && report.is_some());
+}
+
+proptest! {
+    #[test]
+    fn the_beat_is_kept(late in 0..10_000_000_u64, duration in 0..100_000_u64) {
+        let task = task(NOW);
+        let now = NOW + late + duration;
+        let done = Outcome::Done("done".into());
+        let (next, report) = after(duty(), &task.record, done, HostId::new(), NOW + late, now);
+        prop_assert!(next.due > now && next.due <= now + duty().period);
+        prop_assert_eq!((next.due - NOW) % duty().period, 0);
+        prop_assert_eq!((next.duration, report), (Some(duration), None));
+    }
+
+    /// Three hosts look at random times; some runs are never ended. Whatever happens, nobody begins what another has,
+    /// and no run stays undone for longer than its attempts take.
+    #[test]
+    fn one_at_a_time_and_never_forgotten(
+        looks in prop::collection::vec((0..3_usize, 1..2_000_u64, 0..4_u8), 200..400),
+    ) {
+        let hosts = [HostId::new(), HostId::new(), HostId::new()];
+        let (mut now, mut stored) = (NOW, task(NOW));
+        let (mut expires, mut ended) = (0, NOW);
+        for (who, passed, luck) in looks {
+            now += passed;
+            if let Some(lease) = &mut stored.lease {
+                lease.left = u64::saturating_sub(expires, now);
+            }
+            match step(duty(), &stored, hosts[who], now, duty().timeout) {
+                Step::Wait(wait) => prop_assert!(wait > 0 && (stored.record.due > now || expires > now)),
+                Step::Reserve => {
+                    prop_assert!(expires <= now && stored.record.due <= now);
+                    let epoch = stored.lease.as_ref().map_or(1, |lease| lease.epoch + 1);
+                    expires = now + duty().timeout;
+                    stored.lease = Some(Lease { host: hosts[who], owner: "tasks".into(), epoch, left: duty().timeout });
+                    let outcome = if stored.record.attempts >= ATTEMPTS {
+                        Outcome::Abandoned
+                    } else {
+                        stored.record.attempts += 1;
+                        match luck {
+                            0 => continue,
+                            1 => Outcome::Failed("luck".into()),
+                            _ => Outcome::Done("done".into()),
+                        }
+                    };
+                    stored.record = after(duty(), &stored.record, outcome, hosts[who], now, now).0;
+                    expires = now;
+                    if stored.record.attempts == 0 {
+                        ended = now;
+                    }
+                }
+            }
+            let longest = duty().period + u64::from(ATTEMPTS + 1) * (duty().timeout + AGAIN + 2_000) + 2_000;
+            prop_assert!(now - ended <= longest, "undone for {} ms", now - ended);
+        }
+    }
+}
