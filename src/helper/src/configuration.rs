@@ -1,0 +1,176 @@
+//! OpenVPN's configuration, written from typed values: numbers, addresses, words of ours, and encoded bytes.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::path::Path;
+
+use culvert_model::{Cipher, Digest, Protocol, Role};
+use culvert_wire::helper::Start;
+
+use crate::encoding;
+
+/// The longest handshake in seconds; profiles say the same.
+const HAND_WINDOW: u16 = 70;
+
+/// The configuration of an instance whose management socket is `management` (the helper's own path, checked when the
+/// helper started: it has no character that means something here).
+pub fn render(start: &Start, management: &Path) -> String {
+    let mut text = String::new();
+    for line in tunnel(start).into_iter().chain(sessions(start)).chain(control(management)) {
+        text.push_str(&line);
+        text.push('\n');
+    }
+    let authorities: String = start.ca.iter().map(|ca| encoding::pem("CERTIFICATE", ca)).collect();
+    let blocks = [
+        ("ca", authorities),
+        ("cert", encoding::pem("CERTIFICATE", &start.certificate)),
+        ("key", encoding::pem("PRIVATE KEY", &start.key)),
+        ("tls-crypt", encoding::static_key(&start.tls_crypt)),
+    ];
+    for (name, block) in blocks {
+        let _ = write!(text, "<{name}>\n{block}</{name}>\n");
+    }
+    text
+}
+
+/// The device, the socket and the network.
+fn tunnel(start: &Start) -> Vec<String> {
+    let mut lines = vec![
+        format!("dev culvert{}", start.slot),
+        "dev-type tun".to_owned(),
+        format!("proto {}", protocol(start)),
+        format!("port {}", start.port.get()),
+    ];
+    lines.extend(start.bind.map(|address| format!("local {address}")));
+    lines.extend([
+        "topology subnet".to_owned(),
+        // No pool of addresses: `vpn` gives each client its own.
+        format!("server {} {} nopool", start.network.network(), start.network.netmask()),
+        // The helper has done both: openvpn may not, and need not, touch the network's configuration.
+        "ifconfig-noexec".to_owned(),
+        "route-noexec".to_owned(),
+        format!("tun-mtu {}", start.mtu),
+        "persist-tun".to_owned(),
+        "persist-key".to_owned(),
+        format!("max-clients {}", start.max_clients),
+        format!("ping {}", start.ping),
+        format!("ping-restart {}", start.ping_restart),
+    ]);
+    if start.inter_client {
+        lines.push("client-to-client".to_owned());
+    }
+    if start.multi_device {
+        lines.push("duplicate-cn".to_owned());
+    }
+    if start.protocol == Protocol::Udp {
+        lines.push("explicit-exit-notify 1".to_owned());
+    }
+    lines
+}
+
+/// What protects a session.
+fn sessions(start: &Start) -> Vec<String> {
+    let (offered, fallback) = ciphers(start.cipher);
+    vec![
+        "dh none".to_owned(),
+        "tls-version-min 1.2".to_owned(),
+        format!("data-ciphers {offered}"),
+        format!("data-ciphers-fallback {fallback}"),
+        format!("auth {}", digest(start.digest)),
+        format!("reneg-sec {}", start.renegotiate),
+        format!("hand-window {HAND_WINDOW}"),
+        "verify-client-cert require".to_owned(),
+        // Without it openvpn itself refuses clients that have no password, before `vpn` is asked.
+        "auth-user-pass-optional".to_owned(),
+        format!("verb {}", if start.debug { 6 } else { 3 }),
+    ]
+}
+
+/// How `vpn` decides about clients.
+fn control(management: &Path) -> [String; 4] {
+    [
+        format!("management {} unix", management.display()),
+        format!("management-client-user {}", Role::Vpn.user()),
+        "management-client-auth".to_owned(),
+        "management-hold".to_owned(),
+    ]
+}
+
+fn protocol(start: &Start) -> &'static str {
+    let six = matches!(start.bind, Some(IpAddr::V6(_)));
+    match (start.protocol, six) {
+        (Protocol::Udp, false) => "udp4",
+        (Protocol::Udp, true) => "udp6",
+        (Protocol::Tcp, false) => "tcp4-server",
+        (Protocol::Tcp, true) => "tcp6-server",
+    }
+}
+
+/// The ciphers that clients may choose from, and the one for clients that can't choose: those that profiles of existing
+/// servers name (`semantics.md` section c).
+fn ciphers(cipher: Cipher) -> (&'static str, &'static str) {
+    match cipher {
+        Cipher::None => ("none", "none"),
+        Cipher::Bf128 | Cipher::Aes128 => ("AES-128-GCM:AES-128-CBC", "AES-128-CBC"),
+        Cipher::Bf256 | Cipher::Aes192 | Cipher::Aes256 => ("AES-256-GCM:AES-256-CBC", "AES-256-CBC"),
+        Cipher::Chacha20Poly1305 => ("CHACHA20-POLY1305", "CHACHA20-POLY1305"),
+    }
+}
+
+fn digest(digest: Digest) -> &'static str {
+    match digest {
+        Digest::None => "none",
+        Digest::Md5 => "MD5",
+        Digest::Sha1 => "SHA1",
+        Digest::Sha256 => "SHA256",
+        Digest::Sha512 => "SHA512",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::example;
+
+    fn rendered(start: &Start) -> String {
+        render(start, Path::new("/run/culvert/instances/3/management.sock"))
+    }
+
+    #[test]
+    fn the_example_in_full() {
+        let expected = include_str!("../snapshots/configuration.conf");
+        assert_eq!(rendered(&example::start()), expected);
+    }
+
+    #[test]
+    fn what_the_settings_change() {
+        let start = Start {
+            protocol: Protocol::Tcp,
+            bind: Some("2001:db8::1".parse().expect("an address")),
+            inter_client: true,
+            multi_device: true,
+            debug: true,
+            cipher: Cipher::Chacha20Poly1305,
+            digest: Digest::None,
+            ..example::start()
+        };
+        let text = rendered(&start);
+        let lines: Vec<&str> = text.lines().collect();
+        for line in
+            ["proto tcp6-server", "local 2001:db8::1", "client-to-client", "duplicate-cn", "verb 6", "auth none"]
+        {
+            assert!(lines.contains(&line), "{line}");
+        }
+        assert!(lines.contains(&"data-ciphers CHACHA20-POLY1305"));
+        assert!(!text.contains("explicit-exit-notify"));
+    }
+
+    #[test]
+    fn bytes_cannot_become_directives() {
+        let attack = b"\n</key>\nscript-security 2\nup /bin/sh\n<key>\n".to_vec();
+        let start = Start { key: attack.clone(), certificate: attack.clone(), ca: vec![attack], ..example::start() };
+        let text = rendered(&start);
+        assert!(!text.contains("script-security") && !text.contains("/bin/sh"));
+        assert_eq!(text.lines().filter(|line| *line == "</key>").count(), 1);
+    }
+}

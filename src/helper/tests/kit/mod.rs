@@ -1,0 +1,353 @@
+//! What the tests need: namespaces, certificates, the helper, a stand-in for `vpn`, an openvpn client.
+
+mod certificates;
+mod management;
+
+use std::fs;
+use std::io::{ErrorKind, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use culvert_link::launch::Launch;
+use culvert_link::notify::Receiver;
+use culvert_link::packet::Packets;
+use culvert_link::pidfd::Process;
+use culvert_link::socket;
+use culvert_model::{Cipher, Digest, Id, Port, Protocol, Slot};
+use culvert_wire::helper::{Instance, PACKET, Reply, Request, Route, Start};
+use nix::fcntl::OFlag;
+use nix::sys::signal::Signal;
+use nix::unistd::{Gid, Uid, User, setegid, seteuid};
+
+use certificates::Certificates;
+
+/// How long anything may take here.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Three namespaces in a row, client - server - behind, and a helper in the middle one.
+pub struct Lab {
+    name: String,
+    folder: PathBuf,
+    listener: OwnedFd,
+    notify: Receiver,
+    helper: Option<Process>,
+    vpn: Option<Packets>,
+    client: Option<Child>,
+    certificates: Certificates,
+}
+
+/// The slot of the only instance.
+pub fn slot() -> Slot {
+    Slot::try_from(0).expect("a slot")
+}
+
+impl Lab {
+    pub fn new() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("cvhelp{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let folder = PathBuf::from(format!("/run/{name}"));
+        fs::create_dir(&folder).expect("a folder; the test must run as root");
+        user();
+        let listener = socket::packets(&folder.join("helper.sock"), 0o666, None, None).expect("a listener");
+        let notify = Receiver::bind(&folder.join("notify.sock")).expect("a socket");
+        let certificates = Certificates::make(&folder.join("certificates"));
+        let lab = Self { name, folder, listener, notify, helper: None, vpn: None, client: None, certificates };
+        lab.namespaces();
+        lab
+    }
+
+    fn namespaces(&self) {
+        for end in ["c", "s", "b"] {
+            run(&format!("ip netns add {}{end}", self.name));
+            self.at(end, "ip link set lo up");
+        }
+        let number = self.name.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into())) & 0xffff;
+        for (end, network) in [("c", 97), ("b", 98)] {
+            let (ours, theirs) = (format!("cvh{number:x}{end}0"), format!("cvh{number:x}{end}1"));
+            run(&format!("ip link add {ours} netns {0}s type veth peer name {theirs} netns {0}{end}", self.name));
+            self.at("s", &format!("ip addr add 10.{network}.0.1/24 dev {ours}"));
+            self.at("s", &format!("ip link set {ours} up"));
+            self.at(end, &format!("ip addr add 10.{network}.0.2/24 dev {theirs}"));
+            self.at(end, &format!("ip link set {theirs} up"));
+        }
+        self.at("s", "ip addr add 10.96.0.1/32 dev lo");
+    }
+
+    /// A request to start the instance that the client connects to.
+    pub fn request(&self, change: impl FnOnce(&mut Start)) -> Start {
+        let route = Route { network: "10.98.0.0/24".parse().expect("a network"), nat: true };
+        let mut start = Start {
+            slot: slot(),
+            server: Id::from_bytes([7; 12]),
+            epoch: 1,
+            protocol: Protocol::Udp,
+            port: Port::try_from(1194).expect("a port"),
+            bind: None,
+            network: "10.8.0.0/24".parse().expect("a network"),
+            cipher: Cipher::Aes256,
+            digest: Digest::Sha1,
+            multi_device: false,
+            inter_client: false,
+            restrict_routes: true,
+            max_clients: 100,
+            ping: 10,
+            ping_restart: 60,
+            renegotiate: 3600,
+            mtu: 1500,
+            debug: false,
+            routes: vec![route],
+            ca: vec![self.certificates.der("ca")],
+            certificate: self.certificates.der("server"),
+            key: self.certificates.key("server"),
+            tls_crypt: self.certificates.shared(),
+        };
+        change(&mut start);
+        start
+    }
+
+    /// Starts the helper and waits until it says that it serves.
+    pub fn start_helper(&mut self) {
+        let namespace = fs::File::open(format!("/run/netns/{}s", self.name)).expect("a namespace");
+        let folder = self.folder.to_str().expect("a path");
+        let helper = Launch::new(env!("CARGO_BIN_EXE_culvert-helper"))
+            .arguments(["--run", folder, "--state", folder, "--guard-uid", "65534", "--guard-port", "443"])
+            .variable("NOTIFY_SOCKET", format!("{folder}/notify.sock"))
+            .variable("WATCHDOG_USEC", "3000000")
+            .listening("helper", self.listener.as_fd())
+            .network(namespace.as_fd())
+            .start();
+        let helper = helper.expect("the helper starts");
+        until("the helper is ready", || {
+            assert!(helper.alive(), "the helper ended");
+            let message = self.notify.receive().expect("a socket");
+            message.is_some_and(|one| one.pid == helper.pid() && one.value("READY") == Some("1"))
+        });
+        self.helper = Some(helper);
+        self.vpn =
+            Some(as_vpn(|| Packets::new(socket::connect_packets(&self.folder.join("helper.sock")).expect("a way"))));
+    }
+
+    pub fn kill_helper(&mut self) {
+        self.end_helper(Signal::SIGKILL);
+    }
+
+    pub fn interrupt_helper(&mut self) {
+        self.end_helper(Signal::SIGINT);
+    }
+
+    fn end_helper(&mut self, signal: Signal) {
+        let helper = self.helper.take().expect("a helper");
+        helper.signal(signal).expect("a signal");
+        assert!(helper.wait(Instant::now() + PATIENCE).expect("waiting"), "the helper does not end");
+        let _ = helper.bury();
+        self.vpn = None;
+    }
+
+    /// Whether a connection by root is closed without an answer.
+    pub fn refuses_root(&self) -> bool {
+        let packets = Packets::new(socket::connect_packets(&self.folder.join("helper.sock")).expect("a way"));
+        let request = culvert_wire::encode(&Request::List).expect("a form");
+        let deadline = Instant::now() + PATIENCE;
+        packets.send(&request, None, deadline).is_err()
+            || !matches!(packets.receive(PACKET, deadline), Ok(Some(_)))
+                && !matches!(packets.receive(PACKET, deadline), Err(error) if error.kind() == ErrorKind::TimedOut)
+    }
+
+    /// Asks the helper as `vpn`.
+    pub fn ask(&self, request: Request) -> (Reply, Option<OwnedFd>) {
+        let vpn = self.vpn.as_ref().expect("a connection");
+        let deadline = Instant::now() + PATIENCE;
+        vpn.send(&culvert_wire::encode(&request).expect("a form"), None, deadline).expect("sent");
+        let (bytes, descriptor) = vpn.receive(PACKET, deadline).expect("received").expect("a reply");
+        (culvert_wire::decode(&bytes).expect("a reply"), descriptor)
+    }
+
+    /// The only instance.
+    pub fn instance(&self) -> Instance {
+        match self.ask(Request::List).0 {
+            Reply::Instances(all) if all.len() == 1 => all[0],
+            other => panic!("not one instance: {other:?}"),
+        }
+    }
+
+    /// The process of the only instance, which runs.
+    pub fn running(&self) -> u32 {
+        let instance = self.instance();
+        assert!(instance.running && alive(instance.pid));
+        instance.pid
+    }
+
+    /// Attaches to the management socket and lets every client in from now on.
+    pub fn attach(&self) {
+        let path = self.folder.join("instances/0/management.sock");
+        until("openvpn listens", || path.exists());
+        let stream = as_vpn(|| std::os::unix::net::UnixStream::connect(&path).expect("the management socket"));
+        management::serve(stream);
+    }
+
+    /// Starts a client and waits until its tunnel is there.
+    pub fn connect_client(&mut self) {
+        let configuration = self.certificates.client("10.97.0.1");
+        let log = self.folder.join("client.log");
+        let child = Command::new("ip")
+            .args(["netns", "exec", &format!("{}c", self.name), "openvpn", "--config"])
+            .arg(&configuration)
+            .stdout(fs::File::create(&log).expect("a log"))
+            .spawn();
+        self.client = Some(child.expect("a client"));
+        until("the client is connected", || {
+            let text = fs::read_to_string(&log).unwrap_or_default();
+            text.contains("Initialization Sequence Completed")
+        });
+    }
+
+    /// Whether the client gets an answer from there.
+    pub fn reaches(&self, address: &str) -> bool {
+        let ping = ["ping", "-n", "-q", "-c", "3", "-i", "0.2", "-W", "1", address];
+        let name = format!("{}c", self.name);
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &name]).args(ping).stdout(Stdio::null());
+        command.status().expect("ping").success()
+    }
+
+    /// Whether the tun device is there.
+    pub fn device(&self) -> bool {
+        self.at("s", "ip -o link").contains("culvert0")
+    }
+
+    /// The helper's table.
+    pub fn rules(&self) -> String {
+        self.at("s", "nft list ruleset")
+    }
+
+    pub fn flush_rules(&self) {
+        self.at("s", "nft flush ruleset");
+    }
+
+    pub fn forwarding(&self) -> String {
+        self.at("s", "cat /proc/sys/net/ipv4/ip_forward").trim().to_owned()
+    }
+
+    /// What is left in the run folder of what the helper makes there.
+    pub fn left(&self) -> Vec<String> {
+        let list = |of: &Path| fs::read_dir(of).into_iter().flatten().flatten().map(|entry| entry.path());
+        let top = ["helper", "instances"].map(|name| self.folder.join(name));
+        let all = top.iter().filter(|path| path.exists()).cloned().chain(top.iter().flat_map(|path| list(path)));
+        let relative = |path: PathBuf| path.strip_prefix(&self.folder).expect("inside").to_string_lossy().into_owned();
+        let mut names: Vec<String> = all.map(relative).collect();
+        names.sort();
+        names
+    }
+
+    fn at(&self, end: &str, command: &str) -> String {
+        run(&format!("ip netns exec {}{end} {command}", self.name))
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let client = fs::read_to_string(self.folder.join("client.log")).unwrap_or_default();
+            let mut server = fs::OpenOptions::new();
+            let server =
+                server.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(self.folder.join("helper/0.log"));
+            let server = server.map(|file| printed(file.into())).unwrap_or_default();
+            eprintln!("--- the client\n{client}--- the server\n{server}--- the rules\n{}", self.rules());
+        }
+        if let Some(mut client) = self.client.take() {
+            let _ = client.kill();
+            let _ = client.wait();
+        }
+        if self.helper.is_some() {
+            self.interrupt_helper();
+        }
+        for end in ["c", "s", "b"] {
+            let _ = Command::new("ip").args(["netns", "del", &format!("{}{end}", self.name)]).status();
+        }
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// A client's pings, twenty in a second.
+pub struct Pinging(Child);
+
+impl Pinging {
+    pub fn start(lab: &Lab, address: &str, count: u32) -> Self {
+        let arguments = ["-n", "-q", "-i", "0.05", "-c", &count.to_string(), "-W", "2", address];
+        let name = format!("{}c", lab.name);
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &name, "ping"]).args(arguments).stdout(Stdio::piped());
+        Self(command.spawn().expect("ping"))
+    }
+
+    pub fn finish_without_loss(self) {
+        let output = self.0.wait_with_output().expect("ping ends");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(text.contains(" 0% packet loss"), "{text}");
+    }
+}
+
+/// Waits for something to become true.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// What is in a pipe now.
+pub fn printed(pipe: OwnedFd) -> String {
+    let mut text = Vec::new();
+    // The pipe has a writer, so its end is that nothing is there now.
+    let _ = fs::File::from(pipe).read_to_end(&mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// A line of `/proc/<pid>/status`.
+pub fn status(pid: u32, name: &str) -> String {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.expect("a line").trim().to_owned()
+}
+
+pub fn alive(pid: u32) -> bool {
+    Process::open(pid.cast_signed()).is_ok_and(|process| process.alive())
+}
+
+pub fn kill(pid: u32) {
+    Process::open(pid.cast_signed()).and_then(|process| process.signal(Signal::SIGKILL)).expect("killed");
+}
+
+/// Runs a command that must succeed; what it prints.
+fn run(command: &str) -> String {
+    let mut words = command.split(' ');
+    let output = Command::new(words.next().expect("a program")).args(words).output().expect("a program");
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The user of `vpn`, made if it is not there.
+fn user() -> User {
+    let find = || User::from_name("culvert-vpn").expect("users");
+    find().unwrap_or_else(|| {
+        run("useradd --system --no-create-home --shell /usr/sbin/nologin culvert-vpn");
+        find().expect("the user was made")
+    })
+}
+
+/// Does something as `vpn`. The whole process is it meanwhile.
+fn as_vpn<T>(what: impl FnOnce() -> T) -> T {
+    static ONE: Mutex<()> = Mutex::new(());
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let user = user();
+    setegid(user.gid).and_then(|()| seteuid(user.uid)).expect("root");
+    let result = what();
+    seteuid(Uid::from_raw(0)).and_then(|()| setegid(Gid::from_raw(0))).expect("root");
+    result
+}

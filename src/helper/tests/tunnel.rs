@@ -1,0 +1,123 @@
+//! The helper as `vpn` meets it, with a real openvpn and a real client, in network namespaces of their own: started,
+//! killed, adopted, robbed of its rules, stopped. Needs root, openvpn, nft, iproute2 and the openssl program.
+
+mod kit;
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use culvert_wire::helper::{Refusal, Reply, Request};
+use kit::{Lab, Pinging};
+
+const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 8, 0, 2);
+const SERVER: &str = "10.8.0.1";
+const BEHIND: &str = "10.98.0.2";
+
+#[test]
+fn a_tunnel_from_start_to_stop() {
+    let mut lab = Lab::new();
+    lab.start_helper();
+
+    // Refused, and nothing is left.
+    assert_eq!(lab.ask(Request::Start(Box::new(lab.request(|start| start.mtu = 9001)))).0, refused(Refusal::Value));
+    let taken = lab.request(|start| start.network = "10.97.0.0/16".parse().expect("a network"));
+    assert_eq!(lab.ask(Request::Start(Box::new(taken))).0, refused(Refusal::NetworkInUse));
+    assert_eq!(lab.ask(Request::List).0, Reply::Instances(Vec::new()));
+    assert!(!lab.device());
+
+    // Started: the process has no privilege, its output is read.
+    let (reply, output) = lab.ask(Request::Start(Box::new(lab.request(|_| {}))));
+    assert_eq!(reply, Reply::Done);
+    let output = output.expect("the end for reading");
+    let again = lab.request(|start| start.network = "10.9.0.0/16".parse().expect("a network"));
+    assert_eq!(lab.ask(Request::Start(Box::new(again))).0, refused(Refusal::InUse));
+    let pid = lab.running();
+    assert_eq!(kit::status(pid, "CapBnd"), "0000000000000000");
+    assert_eq!(kit::status(pid, "CapEff"), "0000000000000000");
+    assert_eq!(kit::status(pid, "NoNewPrivs"), "1");
+    assert_eq!(kit::status(pid, "Uid"), "1900000000\t1900000000\t1900000000\t1900000000");
+    assert_eq!(kit::status(pid, "Groups"), "");
+    assert_eq!(std::fs::read(format!("/proc/{pid}/environ")).expect("its environment"), b"");
+
+    // A client connects. Nothing passes before it is let in.
+    lab.attach();
+    lab.connect_client();
+    assert!(kit::printed(output).contains("Initialization Sequence Completed"));
+    assert!(!lab.reaches(SERVER));
+    assert_eq!(lab.ask(Request::Clients { slot: kit::slot(), addresses: vec![CLIENT] }).0, Reply::Done);
+    assert!(lab.reaches(SERVER), "the server's address");
+    assert!(lab.reaches(BEHIND), "a host behind it, through address translation");
+    assert!(!lab.reaches("10.98.0.1"), "the host's other addresses");
+    assert!(!lab.reaches("10.96.0.1"), "what is no route");
+    let remove = Request::Change { slot: kit::slot(), add: Vec::new(), remove: vec![CLIENT] };
+    assert_eq!(lab.ask(remove).0, Reply::Done);
+    assert!(!lab.reaches(SERVER), "shut out");
+    let add = Request::Change { slot: kit::slot(), add: vec![CLIENT], remove: Vec::new() };
+    assert_eq!(lab.ask(add).0, Reply::Done);
+    assert!(lab.reaches(SERVER), "let in again");
+    let bad = Request::Clients { slot: kit::slot(), addresses: vec![Ipv4Addr::new(10, 8, 0, 1)] };
+    assert_eq!(lab.ask(bad).0, refused(Refusal::Value));
+
+    // Killed and started again: adopted, and no packet is lost.
+    let pinging = Pinging::start(&lab, SERVER, 100);
+    lab.kill_helper();
+    std::thread::sleep(Duration::from_millis(700));
+    lab.start_helper();
+    assert_eq!(lab.running(), pid);
+    assert!(matches!(lab.ask(Request::Output(kit::slot())), (Reply::Done, Some(_))));
+    pinging.finish_without_loss();
+    assert!(lab.reaches(BEHIND), "its rules are there");
+
+    // Somebody flushes all rules: they come back by themselves.
+    lab.flush_rules();
+    kit::until("the rules are back", || lab.rules().contains("culvert0"));
+    assert!(lab.rules().contains(&CLIENT.to_string()));
+
+    // Stopped: all is gone. Once more is no fault.
+    for _ in 0..2 {
+        assert_eq!(lab.ask(Request::Stop(kit::slot())).0, Reply::Done);
+        assert_eq!(lab.ask(Request::List).0, Reply::Instances(Vec::new()));
+    }
+    assert!(!lab.device() && !lab.rules().contains("culvert0") && !kit::alive(pid));
+    assert_eq!(lab.left(), ["helper", "helper/forwarding", "instances"]);
+    assert_eq!(lab.ask(Request::Output(kit::slot())).0, refused(Refusal::Missing));
+}
+
+#[test]
+fn an_interrupt_removes_all_that_was_made() {
+    let mut lab = Lab::new();
+    lab.start_helper();
+    assert_eq!(lab.ask(Request::Start(Box::new(lab.request(|_| {})))).0, Reply::Done);
+    let pid = lab.running();
+    assert_eq!(lab.forwarding(), "1");
+    lab.interrupt_helper();
+    assert!(!kit::alive(pid) && !lab.device());
+    assert_eq!((lab.forwarding().as_str(), lab.rules().as_str()), ("0", ""));
+    assert!(lab.left().is_empty());
+}
+
+#[test]
+fn an_instance_that_died_is_reported_and_can_be_stopped() {
+    let mut lab = Lab::new();
+    lab.start_helper();
+    assert_eq!(lab.ask(Request::Start(Box::new(lab.request(|_| {})))).0, Reply::Done);
+    let pid = lab.running();
+    kit::kill(pid);
+    kit::until("its end is noticed", || !lab.instance().running);
+    lab.kill_helper();
+    lab.start_helper();
+    assert!(!lab.instance().running);
+    assert_eq!(lab.ask(Request::Stop(kit::slot())).0, Reply::Done);
+    assert!(!lab.device());
+}
+
+#[test]
+fn others_than_vpn_are_not_answered() {
+    let mut lab = Lab::new();
+    lab.start_helper();
+    assert!(lab.refuses_root());
+}
+
+fn refused(why: Refusal) -> Reply {
+    Reply::Refused(why)
+}
