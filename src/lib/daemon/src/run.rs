@@ -113,7 +113,9 @@ fn whole(error: &dyn StdError) -> String {
 fn report_panics(role: Role) {
     std::panic::set_hook(Box::new(move |info| {
         let place = info.location().map(ToString::to_string).unwrap_or_default();
-        let text = info.payload_as_str().unwrap_or("no text").replace('\n', " ");
+        let payload = info.payload();
+        let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref().map(String::as_str));
+        let text = text.unwrap_or("no text").replace('\n', " ");
         eprintln!("culvert-{role}: a mistake in the program, please report it: {text} ({place})");
     }));
 }

@@ -23,27 +23,53 @@ pub fn take() -> Result<Vec<(String, OwnedFd)>, Error> {
     close_from(FIRST + count)?;
     let mut taken = Vec::with_capacity(names.len());
     for (name, number) in names.into_iter().zip(FIRST..) {
-        nix::fcntl::fcntl(borrow(number), nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))
-            .map_err(|error| Error::new(format!("taking over descriptor {number} ({name})"), error))?;
-        // SAFETY: the descriptor is open, as fcntl has just shown; it came from the parent and nothing in this process
-        // owns it, since this runs once, before anything was opened.
-        #[allow(unsafe_code)]
-        let descriptor = unsafe { OwnedFd::from_raw_fd(number) };
+        let descriptor = take_one(number, &name)?;
         taken.push((name, descriptor));
     }
     Ok(taken)
 }
 
-/// Closes every descriptor from `first` on.
+/// Takes over one descriptor.
+fn take_one(number: RawFd, name: &str) -> Result<OwnedFd, Error> {
+    nix::fcntl::fcntl(borrow(number), nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))
+        .map_err(|error| Error::new(format!("taking over descriptor {number} ({name})"), error))?;
+    // SAFETY: the descriptor is open, as fcntl has just shown; it came from the parent and nothing in this process owns
+    // it, since this runs once, before anything was opened.
+    #[allow(unsafe_code)]
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// Takes one descriptor that a parent named by its number, if it did, sets close-on-exec on it, and closes every other
+/// one from 3 on. To be called once, first of all, before anything was opened.
 ///
 /// # Errors
 ///
-/// When the kernel refuses.
-pub fn close_from(first: RawFd) -> Result<(), Error> {
-    let first = nix::libc::c_uint::try_from(first).map_err(|_| refused("a negative descriptor"))?;
-    // SAFETY: nothing in this process owns a descriptor from `first` on: the callers run before anything was opened.
+/// When it is not open, or is one of the first three.
+pub fn only(number: Option<RawFd>) -> Result<Option<OwnedFd>, Error> {
+    environment::alone("taking over a descriptor")?;
+    let Some(number) = number else { return close_from(FIRST).map(|()| None) };
+    if number < FIRST {
+        return Err(refused("the numbers 0 to 2 have other meanings"));
+    }
+    if number > FIRST {
+        close(FIRST, number - 1)?;
+    }
+    close_from(number + 1)?;
+    take_one(number, "by number").map(Some)
+}
+
+/// Closes every descriptor from `first` on.
+fn close_from(first: RawFd) -> Result<(), Error> {
+    close(first, RawFd::MAX)
+}
+
+/// Closes the descriptors from `first` to `last`.
+fn close(first: RawFd, last: RawFd) -> Result<(), Error> {
+    let number = |number: RawFd| nix::libc::c_uint::try_from(number).map_err(|_| refused("a negative descriptor"));
+    let (first, last) = (number(first)?, number(last)?);
+    // SAFETY: nothing in this process owns a descriptor in this range: the callers run before anything was opened.
     #[allow(unsafe_code)]
-    let result = unsafe { nix::libc::close_range(first, nix::libc::c_uint::MAX, 0) };
+    let result = unsafe { nix::libc::close_range(first, last, 0) };
     nix::errno::Errno::result(result).map_err(|error| Error::new("closing stray descriptors", error))?;
     Ok(())
 }

@@ -8,24 +8,18 @@ use nix::sched::{CloneFlags, setns, unshare};
 use crate::error::During;
 use crate::{Error, tun};
 
-/// Makes a network namespace with nothing in it, or with the loopback interface up. The caller stays in its own.
+/// Makes a network namespace with nothing in it, or with the loopback interface up. The calling thread stays in its own.
 ///
 /// # Errors
 ///
-/// When the caller may not, which takes `CAP_SYS_ADMIN`.
+/// When the caller may not, which takes `CAP_SYS_ADMIN`. Should the way back have failed, the thread is left in the new
+/// one: the caller must not go on then.
 pub fn make(loopback: bool) -> Result<OwnedFd, Error> {
-    // A thread of its own leaves the namespace behind it: there is no way back that could fail.
-    let thread = std::thread::Builder::new().name("netns".to_owned());
-    let handle = thread.spawn(move || inside(loopback)).during(|| "making a network namespace".to_owned())?;
-    handle.join().map_err(|_| Error::other("making a network namespace", "its thread has failed"))?
-}
-
-fn inside(loopback: bool) -> Result<OwnedFd, Error> {
+    let home = current()?;
     unshare(CloneFlags::CLONE_NEWNET).during(|| "making a network namespace".to_owned())?;
-    if loopback {
-        tun::up("lo")?;
-    }
-    current()
+    let made = if loopback { tun::up("lo").and_then(|()| current()) } else { current() };
+    enter(&home)?;
+    made
 }
 
 /// The calling thread's network namespace.
