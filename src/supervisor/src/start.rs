@@ -1,0 +1,70 @@
+//! From the command line to the first process: lock, folder, sockets, namespaces, sandbox.
+
+use std::os::fd::OwnedFd;
+
+use culvert_link::{inherited, netns};
+use culvert_sandbox::Scope;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::stat::{Mode, umask};
+
+use crate::arguments::Settings;
+use crate::failure::Failure;
+use crate::lock::Lock;
+use crate::place::{self, Accounts, Sockets};
+use crate::report::warn;
+use crate::supervisor::{Machine, Supervisor};
+
+/// The signals that the supervisor waits for.
+const SIGNALS: [Signal; 4] = [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP];
+
+/// Prepares everything. Nothing is running yet when it returns.
+pub fn start(settings: Settings) -> Result<Supervisor, Failure> {
+    let ready = inherited::only(settings.ready)?;
+    culvert_link::environment::clear(&["JOURNAL_STREAM"])?;
+    if !nix::unistd::geteuid().is_root() {
+        return Err(Failure::machine(
+            "the supervisor must run as root: start it with `culvert run` as root, or with sudo",
+        ));
+    }
+    umask(Mode::from_bits_truncate(0o077));
+    let signals = signals()?;
+    let accounts = Accounts::resolve()?;
+    place::folder(&settings.run)?;
+    let lock = Lock::take(&settings.run.join("supervisor.lock"))?;
+    let sockets = Sockets::bind(&settings, &accounts, lock.leftover)?;
+    let notify = place::notify(&settings.run)?;
+    let (console, nowhere) = (netns::make(true)?, netns::make(false)?);
+    raise_descriptors();
+    // Orphans of the processes come to this one, which buries them.
+    if let Err(error) = nix::sys::prctl::set_child_subreaper(true) {
+        warn(&format!("orphans of ended processes will not be buried here: {error}"));
+    }
+    let posture = culvert_sandbox::of("supervisor").expect("it is in the table");
+    for warning in culvert_sandbox::enter(posture, &Scope::default())? {
+        warn(&warning);
+    }
+    let machine = Machine { settings, accounts, sockets, console, nowhere };
+    Ok(Supervisor::new(machine, lock, signals, notify, ready))
+}
+
+/// Signals come as something to read.
+fn signals() -> Result<SignalFd, Failure> {
+    let set: SigSet = SIGNALS.into_iter().collect();
+    let failed = |error: nix::Error| Failure::machine(format!("listening for signals: {error}"));
+    set.thread_block().map_err(failed)?;
+    SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).map_err(failed)
+}
+
+/// Lets the processes have as many descriptors open as the machine allows: one per client of the console.
+fn raise_descriptors() {
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        warn(&format!("the number of open files stays as it was: {error}"));
+    }
+}
+
+/// What tells the one who started the supervisor that everything is up.
+pub type Ready = Option<OwnedFd>;
