@@ -213,7 +213,7 @@ impl Instances {
     fn make(&mut self, start: &Start) -> Result<OwnedFd, Failure> {
         let (slot, owner) = (start.slot, openvpn::owner(start.slot));
         host::forward(&self.folder)?;
-        let management = self.places.make(slot, owner)?;
+        let folder = self.places.make(slot, owner)?;
         let output = self.places.make_output(&self.folder, slot)?;
         let reader = self.places.read_output(&self.folder, slot)?;
         self.install()?;
@@ -221,16 +221,16 @@ impl Instances {
         tun::make(&device, owner).during("making the tunnel")?;
         let (address, prefix) = (bounds::server_address(start.network), start.network.prefix_len());
         tun::configure(&device, address, prefix, start.mtu).during("configuring the tunnel")?;
-        let text = configuration::render(start, &management);
+        let text = configuration::render(start, &folder.join("management.sock"));
         let text = memfd::sealed("openvpn", text.as_bytes(), owner).during("holding the configuration ready")?;
         let cgroup = self.places.make_cgroup(slot);
-        let process = openvpn::start(start, text, output, cgroup.as_deref())?;
-        let identity = process.identity().during("looking at openvpn");
+        let held = openvpn::hold(start, text, output, cgroup.as_deref(), &folder)?;
+        let identity = held.process().identity().during("looking at openvpn")?;
+        self.remember(slot, |record| record.process = Some(record::Process::of(identity, cgroup)))?;
+        let process = held.release().during("starting openvpn")?;
         if let Some(instance) = self.list.get_mut(&slot) {
             instance.process = Some(process);
         }
-        let identity = identity?;
-        self.remember(slot, |record| record.process = Some(record::Process::of(identity, cgroup)))?;
         Ok(reader)
     }
 

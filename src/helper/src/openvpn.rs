@@ -4,10 +4,10 @@ use std::fs::OpenOptions;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use culvert_link::launch::Launch;
-use culvert_link::pidfd::Process;
+use culvert_link::launch::{Held, Launch};
 use culvert_link::tun;
-use culvert_model::Slot;
+use culvert_model::{Protocol, Slot};
+use culvert_sandbox::{Launched, Scope};
 use culvert_wire::helper::{Refusal, Start};
 
 use crate::failure::{During, Failure};
@@ -45,19 +45,32 @@ pub fn present() -> Result<(), Failure> {
     there(tun::NODE, Refusal::NoTun)
 }
 
-/// Starts OpenVPN. Its configuration is a descriptor, not a file: it is found under number 3, by it alone, and ends with
-/// it. What it prints goes to `output`.
+/// What the process may do: the same whoever starts the helper.
+fn sandbox(start: &Start, folder: &Path) -> Result<Launched, Failure> {
+    let posture = culvert_sandbox::of("openvpn").expect("the table has openvpn's posture");
+    let port = (start.protocol == Protocol::Tcp).then_some(start.port.get());
+    let scope = Scope { instance: Some(folder), port, ..Scope::default() };
+    let sandbox = culvert_sandbox::for_launch(posture, &scope).map_err(std::io::Error::other);
+    let sandbox = sandbox.during("preparing openvpn's sandbox")?;
+    sandbox.warnings.iter().for_each(|warning| eprintln!("openvpn: {warning}"));
+    Ok(sandbox)
+}
+
+/// Prepares OpenVPN up to the point where it is executed. Its configuration is a descriptor, not a file: it is found
+/// under number 3, by it alone, and ends with it. What it prints goes to `output`.
 ///
 /// # Errors
 ///
 /// When it can't be started; no process is left.
-pub fn start(
+pub fn hold(
     start: &Start,
     configuration: OwnedFd,
     output: OwnedFd,
     cgroup: Option<&Path>,
-) -> Result<Process, Failure> {
+    folder: &Path,
+) -> Result<Held, Failure> {
     let owner = owner(start.slot);
+    let sandbox = sandbox(start, folder)?;
     let members = cgroup.map(|path| OpenOptions::new().write(true).open(path.join("cgroup.procs"))).transpose();
     let members = members.during("opening the instance's control group")?;
     let mut launch = Launch::new(PROGRAM)
@@ -74,5 +87,9 @@ pub fn start(
     if let Some(members) = &members {
         launch = launch.cgroup(members.as_fd());
     }
-    launch.start().during("starting openvpn")
+    if let Some(ruleset) = &sandbox.ruleset {
+        launch = launch.landlock(ruleset.as_fd());
+    }
+    launch = launch.filter(sandbox.filter);
+    launch.hold().during("starting openvpn")
 }

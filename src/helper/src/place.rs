@@ -42,7 +42,7 @@ impl Places {
         Ok(Self { folders, cgroups: Cgroups::find(run), group })
     }
 
-    /// Makes an instance's folder, for its user and `vpn`. Where its management socket is to be.
+    /// Makes an instance's folder, where it makes the socket that `vpn` reaches.
     ///
     /// # Errors
     ///
@@ -53,7 +53,7 @@ impl Places {
         DirBuilder::new().mode(0o700).create(&path).during("making the instance's folder")?;
         chown(&path, Some(owner), Some(self.group)).during("giving the instance its folder")?;
         fs::set_permissions(&path, Permissions::from_mode(0o710)).during("opening the instance's folder")?;
-        Ok(path.join("management.sock"))
+        Ok(path)
     }
 
     /// Makes the pipe that an instance prints into. Opened for reading too, so that it has a reader for as long as there

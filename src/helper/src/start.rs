@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use culvert_link::{environment, inherited};
 use culvert_model::Role;
+use culvert_sandbox::Scope;
 use nix::unistd::User;
 
 use crate::arguments::Arguments;
@@ -24,6 +25,7 @@ pub fn run() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::read(std::env::args_os())?;
     let heart = Heart::from_environment()?;
     environment::clear(&[])?;
+    confine()?;
     let signals = Signals::block()?;
     let vpn = vpn()?;
     let places = Places::new(&arguments.run, vpn.gid.as_raw())?;
@@ -35,6 +37,14 @@ pub fn run() -> Result<(), Box<dyn Error>> {
         Ending::Restart => Ok(()),
         Ending::Removal => Ok(server.into_instances().destroy()?),
     }
+}
+
+/// Gives up what the helper does not need, for itself and all that it starts.
+fn confine() -> Result<(), culvert_sandbox::Error> {
+    let posture = culvert_sandbox::of("helper").expect("the table has the helper's posture");
+    let warnings = culvert_sandbox::enter(posture, &Scope::default())?;
+    warnings.iter().for_each(|warning| eprintln!("{warning}"));
+    Ok(())
 }
 
 /// The listener among the descriptors that were handed over.

@@ -182,3 +182,21 @@ fn a_cgroup_is_entered() {
     process.bury().expect("buried");
     std::fs::remove_dir(&folder).expect("the cgroup is empty");
 }
+
+#[test]
+fn a_held_program_runs_when_it_is_released() {
+    let (reader, writer) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).expect("a pipe");
+    let echo = || Launch::new("/bin/echo").argument("here").descriptor(1, writer.as_fd()).user(NOBODY, NOBODY);
+    let held = echo().hold().expect("it is held");
+    let identity = held.process().identity().expect("it is there");
+    // One that is not released leaves nothing, and prints nothing.
+    drop(echo().hold().expect("it is held"));
+    let process = held.release().expect("it goes on");
+    assert_eq!(process.pid(), identity.pid);
+    assert!(process.wait(soon()).expect("waiting"), "it ends");
+    drop(writer);
+    let mut text = String::new();
+    File::from(reader).read_to_string(&mut text).expect("its output");
+    assert_eq!(text, "here\n");
+    process.bury().expect("it is our child");
+}

@@ -7,9 +7,10 @@ use nix::errno::Errno;
 use nix::libc::{self, c_int, c_ulong};
 
 use super::plan::Plan;
+use super::{device, gate};
 
 /// What a step is called when it fails; a step is named by its place here.
-pub(super) const STEPS: [&str; 16] = [
+pub(super) const STEPS: [&str; 18] = [
     "resetting its signals",
     "making its session",
     "entering its cgroup",
@@ -26,6 +27,8 @@ pub(super) const STEPS: [&str; 16] = [
     "binding its life to its parent's",
     "confining it",
     "executing it",
+    "waiting for its parent",
+    "allowing it its tun device",
 ];
 
 const SIGNALS: u8 = 0;
@@ -44,6 +47,8 @@ const PRIVILEGES: u8 = 12;
 const PARENT: u8 = 13;
 const SANDBOX: u8 = 14;
 const EXEC: u8 = 15;
+const GATE: u8 = 16;
+const RULE: u8 = 17;
 
 /// Binding ports below 1024.
 const CAP_NET_BIND_SERVICE: u32 = 10;
@@ -93,6 +98,9 @@ fn become_it(plan: &mut Plan) -> Step {
     }
     if plan.die_with_parent {
         bind_to_parent(plan.parent)?;
+    }
+    if plan.gate.is_some_and(|ends| !gate::pass(ends)) {
+        return Err((GATE, libc::ECANCELED));
     }
     confine(plan)?;
     execute(plan)
@@ -237,6 +245,9 @@ fn confine(plan: &Plan) -> Step {
         prctl(PRIVILEGES, libc::PR_SET_NO_NEW_PRIVS, 1, 0)?;
     }
     if let Some(ruleset) = plan.landlock {
+        if plan.private_tun && !device::allow(ruleset) {
+            return Err((RULE, Errno::last_raw()));
+        }
         // SAFETY: takes two integers.
         #[allow(unsafe_code)]
         done(SANDBOX, unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset, 0) })?;

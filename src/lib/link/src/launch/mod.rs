@@ -5,11 +5,15 @@
 //! the process may have threads. What fails there comes back through a pipe that exec closes.
 
 mod child;
+mod device;
+mod gate;
 mod plan;
+
+pub use gate::Held;
 
 use std::ffi::CString;
 use std::io::Read;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -176,28 +180,48 @@ impl<'a> Launch<'a> {
     /// What failed on the way to the program; no process is left then.
     pub fn start(self) -> Result<Process, Error> {
         let program = self.program.clone();
-        let doing = || format!("starting {}", program.display());
-        let mut plan = plan::Plan::new(self)?;
-        let (ours, theirs) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).during(doing)?;
-        plan.raise_report(theirs.as_fd())?;
-        let mut before = SigSet::empty();
-        // No handler of this process may run in the child: signals wait until their handlers are gone there.
-        sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before)).during(doing)?;
-        // SAFETY: the child calls `child::run`, which makes system calls only, allocates nothing and never returns.
-        #[allow(unsafe_code)]
-        let pid = unsafe { nix::libc::fork() };
-        if pid == 0 {
-            child::run(&mut plan);
-        }
-        let restored = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
-        let pid = nix::errno::Errno::result(pid).during(doing)?;
-        let process = Process::open(pid)?;
-        // Both writing ends of this process: only the child's is left, and exec closes it.
-        drop((theirs, plan));
-        restored.during(doing)?;
-        outcome(ours, &program).inspect_err(|_| bury(&process))?;
+        let (process, report) = fork(plan::Plan::new(self)?, &program)?;
+        outcome(report, &program).inspect_err(|_| bury(&process))?;
         Ok(process)
     }
+
+    /// Starts it, but has it wait in front of exec, with nothing left to do but to be confined: for a caller who must
+    /// write down that the process exists before the program runs.
+    ///
+    /// # Errors
+    ///
+    /// What failed so far; no process is left then.
+    pub fn hold(self) -> Result<Held, Error> {
+        let program = self.program.clone();
+        let mut plan = plan::Plan::new(self)?;
+        let (waits, opens) = gate::make(plan.end)?;
+        plan.gate = Some((waits.as_raw_fd(), opens.as_raw_fd()));
+        let (process, report) = fork(plan, &program)?;
+        Ok(Held::new(process, opens, report, program))
+    }
+}
+
+/// Makes the child. What it reports comes through the descriptor.
+fn fork(mut plan: plan::Plan, program: &Path) -> Result<(Process, OwnedFd), Error> {
+    let doing = || format!("starting {}", program.display());
+    let (ours, theirs) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC).during(doing)?;
+    plan.raise_report(theirs.as_fd())?;
+    let mut before = SigSet::empty();
+    // No handler of this process may run in the child: signals wait until their handlers are gone there.
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before)).during(doing)?;
+    // SAFETY: the child calls `child::run`, which makes system calls only, allocates nothing and never returns.
+    #[allow(unsafe_code)]
+    let pid = unsafe { nix::libc::fork() };
+    if pid == 0 {
+        child::run(&mut plan);
+    }
+    let restored = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
+    let pid = nix::errno::Errno::result(pid).during(doing)?;
+    let process = Process::open(pid)?;
+    // Both writing ends of this process: only the child's is left, and exec closes it.
+    drop((theirs, plan));
+    restored.during(doing)?;
+    Ok((process, ours))
 }
 
 /// What the child reports: nothing when exec has closed the pipe, else which step failed and why.

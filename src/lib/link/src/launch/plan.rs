@@ -27,6 +27,8 @@ pub(super) struct Plan {
     /// The first number that the program does not get.
     pub(super) end: RawFd,
     pub(super) report: RawFd,
+    /// Both ends of the gate, if the child is to wait at one.
+    pub(super) gate: Option<(RawFd, RawFd)>,
     pub(super) parent: libc::pid_t,
     pub(super) user: Option<(u32, u32)>,
     pub(super) low_ports: bool,
@@ -76,6 +78,7 @@ impl Plan {
             descriptors,
             end,
             report: -1,
+            gate: None,
             parent: nix::unistd::getpid().as_raw(),
             user: launch.user,
             low_ports: launch.low_ports,
