@@ -7,6 +7,7 @@ pub mod awaited;
 pub mod cache;
 pub mod embedded;
 pub mod index;
+pub mod mongo;
 
 pub use awaited::Awaited;
 pub use cache::Cache;
