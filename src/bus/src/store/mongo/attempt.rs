@@ -64,6 +64,12 @@ impl Failure {
         }
     }
 
+    /// The same of a read, which changes nothing in any case.
+    #[must_use]
+    pub fn of_a_read(self) -> Self {
+        if matches!(self, Self::Unsure) { Self::Away } else { self }
+    }
+
     /// The server's codes, from its `error_codes.yml`.
     fn of_code(code: i32, message: &str, error: &Error) -> Self {
         match code {
@@ -183,7 +189,9 @@ fn broken(error: &Error) -> Fault {
     };
     match code {
         // Overflow, BSONObjectTooLarge and its older codes
-        15 | 10334 | 17419 | 17420 => Fault::Invalid("the record is too large for the database, or nested too deep".into()),
+        15 | 10334 | 17419 | 17420 => {
+            Fault::Invalid("the record is too large for the database, or nested too deep".into())
+        }
         13 => {
             tracing::error!("the database's user lacks a right: it needs the role readWrite on Culvert's database");
             Fault::Unavailable

@@ -1,7 +1,7 @@
 //! A query as a stretch of an index: its exact bounds, so that the database looks at nothing else.
 //!
-//! MongoDB compares numbers, text and truth values in the order of [`Key`]'s variants, but only in an index: its query
-//! operators stay within one type. So pages are read between the index's `min` and `max`, and counts spell it out.
+//! MongoDB's indexes have values in the order of [`Key`]'s variants, so a page is read between an index's `min` and `max`.
+//! A range stays within the type of its ends.
 
 use std::cmp::Ordering;
 
@@ -64,8 +64,8 @@ impl Span {
             (paths(index), index.fields.len())
         };
         let mut span = Self {
-            lower: bounds(&paths, find, find.from.as_ref(), Bound::Least)?,
-            upper: bounds(&paths, find, find.to.as_ref(), Bound::Most)?,
+            lower: bounds(&paths, find, from(find), Bound::Least)?,
+            upper: bounds(&paths, find, to(find), Bound::Most)?,
             paths,
             descending: find.descending,
             after: None,
@@ -178,13 +178,18 @@ pub fn filter(find: &Find) -> Result<Document, Fault> {
         terms.push(doc! { path: { "$eq": to_bson(key) } }.into());
     }
     if let Some(path) = paths.get(find.equal.len()) {
-        terms.extend(find.from.as_ref().map(|from| at_least(path, from).into()));
-        terms.extend(find.to.as_ref().map(|to| less(path, to).into()));
+        // These operators stay within the type of their value.
+        terms.extend(find.from.as_ref().map(|from| doc! { path: { "$gte": to_bson(from) } }.into()));
+        terms.extend(find.to.as_ref().map(|to| doc! { path: { "$lt": to_bson(to) } }.into()));
     }
     if unique {
         terms.extend(paths.iter().map(|path| doc! { path: { "$ne": null } }.into()));
     }
-    Ok(if terms.is_empty() { Document::new() } else { doc! { "$and": terms } })
+    Ok(if terms.is_empty() {
+        Document::new()
+    } else {
+        doc! { "$and": terms }
+    })
 }
 
 fn index(find: &Find) -> Result<&'static Index, Fault> {
@@ -193,18 +198,17 @@ fn index(find: &Find) -> Result<&'static Index, Fault> {
 }
 
 /// One end: the equal values, the range's end in the next field, and the rest.
-fn bounds(paths: &[String], find: &Find, end: Option<&Key>, rest: Bound) -> Result<Vec<Bound>, Fault> {
+fn bounds(paths: &[String], find: &Find, end: Option<Bound>, rest: Bound) -> Result<Vec<Bound>, Fault> {
     let ranged = usize::from(find.from.is_some() || find.to.is_some());
     if find.equal.len() + ranged > paths.len() {
         return Err(Fault::Invalid("the query has more values than the index has fields".into()));
     }
     let mut bounds: Vec<Bound> = find.equal.iter().cloned().map(Bound::At).collect();
     if let Some(end) = end {
-        bounds.push(Bound::At(end.clone()));
+        bounds.push(end);
         bounds.resize(paths.len(), Bound::Least);
-    }
-    // Both ends of equal values alone: a stretch needs a least and a most.
-    if bounds.len() == paths.len() && end.is_none() && rest == Bound::Most {
+    } else if bounds.len() == paths.len() && rest == Bound::Most {
+        // Equal values in all fields are a stretch, too.
         successor(&mut bounds);
     }
     bounds.resize(paths.len(), rest);
@@ -224,27 +228,26 @@ fn successor(bounds: &mut [Bound]) {
     };
 }
 
-fn at_least(path: &str, key: &Key) -> Document {
-    let own = doc! { path: { "$gte": to_bson(key) } };
-    let above: &[&str] = match key {
-        // Whatever is there or not.
-        Key::Null => return Document::new(),
-        Key::Int(_) => &["string", "bool"],
-        Key::Text(_) => &["bool"],
-        Key::Bool(_) => return own,
+/// Where a range begins: at the least value of its type, if nothing is said.
+fn from(find: &Find) -> Option<Bound> {
+    let least = |to: &Key| match to {
+        Key::Null => Key::Null,
+        Key::Int(_) => Key::Int(i64::MIN),
+        Key::Text(_) => Key::Text(String::new()),
+        Key::Bool(_) => Key::Bool(false),
     };
-    doc! { "$or": [own, { path: { "$type": above } }] }
+    find.from.clone().or_else(|| find.to.as_ref().map(least)).map(Bound::At)
 }
 
-fn less(path: &str, key: &Key) -> Document {
-    let own = doc! { path: { "$lt": to_bson(key) } };
-    let nothing = doc! { path: null };
-    match key {
-        Key::Null => doc! { "$nor": [{}] },
-        Key::Int(_) => doc! { "$or": [own, nothing] },
-        Key::Text(_) => doc! { "$or": [own, nothing, { path: { "$type": "number" } }] },
-        Key::Bool(_) => doc! { "$or": [own, nothing, { path: { "$type": ["number", "string"] } }] },
-    }
+/// Where a range ends: before the least value of the next type, if nothing is said.
+fn to(find: &Find) -> Option<Bound> {
+    let behind = |from: &Key| match from {
+        Key::Null => Bound::At(Key::Int(i64::MIN)),
+        Key::Int(_) => Bound::At(Key::Text(String::new())),
+        Key::Text(_) => Bound::At(Key::Bool(false)),
+        Key::Bool(_) => Bound::Most,
+    };
+    find.to.clone().map(Bound::At).or_else(|| find.from.as_ref().map(behind))
 }
 
 fn to_bson(key: &Key) -> Bson {
@@ -278,9 +281,11 @@ mod tests {
     #[test]
     fn equal_values_and_the_rest_of_the_index() {
         let span = Span::of(&jobs()).expect("it fits");
-        let least = doc! { "b.state": "open", "b.priority": Bson::MinKey, "b.created": Bson::MinKey, "_id": Bson::MinKey };
+        let least =
+            doc! { "b.state": "open", "b.priority": Bson::MinKey, "b.created": Bson::MinKey, "_id": Bson::MinKey };
         assert_eq!(span.min(), least);
-        let most = doc! { "b.state": "open", "b.priority": Bson::MaxKey, "b.created": Bson::MaxKey, "_id": Bson::MaxKey };
+        let most =
+            doc! { "b.state": "open", "b.priority": Bson::MaxKey, "b.created": Bson::MaxKey, "_id": Bson::MaxKey };
         assert_eq!(span.max(), most);
         assert_eq!(span.order(), doc! { "b.state": 1, "b.priority": 1, "b.created": 1, "_id": 1 });
     }

@@ -1,0 +1,160 @@
+//! The connection to the database: sessions, the collections as they are read and written, and locks that the dead left.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use culvert_model::{HostId, Kind};
+use culvert_wire::bus::Fault;
+use futures_util::TryStreamExt;
+use mongodb::bson::{Document, RawDocumentBuf, Timestamp, doc};
+use mongodb::error::Error;
+use mongodb::options::{CollectionOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
+use mongodb::{Client, ClientSession, Collection, Database};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
+
+use super::attempt::Course;
+use crate::store::Trouble;
+
+/// Requests that are at the database at a time; the others wait here, each with its own deadline.
+pub const REQUESTS: usize = 28;
+
+/// The connections of the pool: one for each request, and those of the tail and of the announcements.
+pub const CONNECTIONS: u32 = 32;
+
+/// By this name the database's operations tell that they are ours.
+pub const APP: &str = "culvert";
+
+/// A transaction of ours that did nothing for so long has lost its client.
+const DEAD: Duration = Duration::from_millis(1000);
+
+/// The time for breaking a dead client's lock.
+const BREAK: Duration = Duration::from_millis(1000);
+
+/// The batches that were done, by their write ids.
+const WRITES: &str = "writes";
+
+/// The connection to the database.
+#[derive(Debug)]
+pub struct Base {
+    /// This host.
+    pub host: HostId,
+    client: Client,
+    database: Database,
+    requests: Semaphore,
+    /// The cluster time up to which this bus knows the state: no read shows an older one, whoever is primary.
+    known: AtomicU64,
+}
+
+impl Base {
+    /// Of this database.
+    #[must_use]
+    pub fn new(client: Client, database: Database, host: HostId) -> Self {
+        Self { host, client, database, requests: Semaphore::new(REQUESTS), known: AtomicU64::new(0) }
+    }
+
+    /// The database itself.
+    #[must_use]
+    pub const fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// The records of a kind: read and written with a majority, journalled.
+    #[must_use]
+    pub fn records(&self, kind: Kind) -> Collection<RawDocumentBuf> {
+        self.collection(kind.name())
+    }
+
+    /// The batches that were done.
+    #[must_use]
+    pub fn writes(&self) -> Collection<RawDocumentBuf> {
+        self.collection(WRITES)
+    }
+
+    fn collection(&self, name: &str) -> Collection<RawDocumentBuf> {
+        let options = CollectionOptions::builder()
+            .read_concern(ReadConcern::majority())
+            .write_concern(majority())
+            .selection_criteria(SelectionCriteria::ReadPreference(ReadPreference::Primary))
+            .build();
+        self.database.collection_with_options(name, options)
+    }
+
+    /// A place among the requests.
+    ///
+    /// # Errors
+    ///
+    /// There was none in time.
+    pub async fn place(&self, course: &Course) -> Result<SemaphorePermit<'_>, Trouble> {
+        match timeout(course.left(), self.requests.acquire()).await {
+            Ok(Ok(permit)) => Ok(permit),
+            _ => Err(Trouble::Fault(Fault::Unavailable)),
+        }
+    }
+
+    /// A session that sees all that this bus has acknowledged.
+    ///
+    /// All attempts of a write share one: the server does not carry out an attempt any more once it has seen a later one
+    /// of the same session, so an attempt that was left behind somewhere cannot happen after the answer.
+    ///
+    /// # Errors
+    ///
+    /// As the driver's.
+    pub async fn session(&self) -> Result<ClientSession, Error> {
+        let mut session = self.client.start_session().causal_consistency(true).await?;
+        let known = self.known.load(Ordering::Relaxed);
+        if known > 0 {
+            session.advance_operation_time(Timestamp { time: (known >> 32) as u32, increment: known as u32 });
+        }
+        Ok(session)
+    }
+
+    /// Reads from now on show at least what this session did.
+    pub fn learn(&self, session: &ClientSession) {
+        if let Some(time) = session.operation_time() {
+            let time = u64::from(time.time) << 32 | u64::from(time.increment);
+            self.known.fetch_max(time, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends transactions of ours that hold locks though nobody is there to finish them: a host that dies in the middle of
+    /// one would keep its records locked for over a minute (`mechanisms.md` 4.2).
+    pub async fn break_locks(&self) {
+        match timeout(BREAK, self.kill_the_dead()).await {
+            Ok(Ok(0)) | Err(_) => {}
+            Ok(Ok(killed)) => tracing::warn!(killed, "ended transactions that another host left open"),
+            Ok(Err(error)) => tracing::warn!(%error, "cannot look for transactions that were left open"),
+        }
+    }
+
+    async fn kill_the_dead(&self) -> Result<usize, Error> {
+        let admin = self.client.database("admin");
+        let open: Vec<Document> = admin
+            .aggregate([
+                doc! { "$currentOp": { "allUsers": false, "idleSessions": true, "idleConnections": false } },
+                doc! { "$match": {
+                    "type": "idleSession",
+                    "appName": { "$regex": format!("^{APP}-") },
+                    "transaction.timeInactiveMicros": { "$gt": DEAD.as_micros() as i64 },
+                } },
+                doc! { "$project": { "id": "$lsid.id" } },
+            ])
+            .await?
+            .try_collect()
+            .await?;
+        let sessions: Vec<Document> =
+            open.into_iter().filter_map(|it| it.get("id").map(|id| doc! { "id": id.clone() })).collect();
+        if !sessions.is_empty() {
+            admin.run_command(doc! { "killSessions": &sessions }).await?;
+        }
+        Ok(sessions.len())
+    }
+}
+
+/// Acknowledged by a majority that has it on disk.
+#[must_use]
+pub fn majority() -> WriteConcern {
+    let mut concern = WriteConcern::majority();
+    concern.journal = Some(true);
+    concern
+}

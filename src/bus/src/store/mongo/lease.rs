@@ -1,0 +1,199 @@
+//! Leases, by the clock of the primary: `$$NOW` inside the update, so that no two hosts' clocks are compared
+//! (`mechanisms.md` 4.1).
+
+use culvert_model::{HostId, Kind, Millis};
+use culvert_wire::bus::{Claim, Guard, Refusal, Row};
+use mongodb::ClientSession;
+use mongodb::bson::raw::RawDocument;
+use mongodb::bson::{Bson, DateTime, Document, RawBsonRef, RawDocumentBuf, doc};
+use mongodb::error::Error;
+use mongodb::options::ReturnDocument;
+
+use super::attempt::{Course, Failure, OPERATION};
+use super::base::Base;
+use super::plan::{binary, held, unfulfilled};
+use super::row::{self, Damaged, whole};
+use super::single::damaged;
+use crate::store::{Answer, Owner, Trouble};
+
+/// A change to a record's lease.
+struct Step<'s> {
+    kind: Kind,
+    id: &'s str,
+    filter: Document,
+    set: Document,
+    reason: Reason<'s>,
+}
+
+/// How it is told why a step found nothing.
+enum Reason<'s> {
+    /// A claim, and the word that it leaves in the record.
+    Claim { word: u128, revision: Option<u64> },
+    /// Something that takes a held lease.
+    Held { host: HostId, claim: &'s Claim, releases: bool },
+}
+
+/// What a record tells of a step that found nothing.
+enum Verdict {
+    Done(Row),
+    Refused(Refusal),
+    Again,
+}
+
+impl Base {
+    /// Takes a lease that nobody holds.
+    ///
+    /// # Errors
+    ///
+    /// It is refused, or could not be done in time.
+    pub async fn claim(
+        &self,
+        kind: Kind,
+        id: &str,
+        revision: Option<u64>,
+        owner: &Owner,
+        lease: Millis,
+    ) -> Answer<Row> {
+        let word = random();
+        // A record that was never claimed has no end of a lease, which is less than any time.
+        let mut filter = doc! { "_id": id, "$expr": { "$lte": ["$expires", "$$NOW"] } };
+        if let Some(revision) = revision {
+            filter.insert("r", whole(revision));
+        }
+        let set = doc! {
+            "host": { "$literal": owner.host.to_string() },
+            "owner": { "$literal": &owner.name },
+            "epoch": { "$add": [{ "$ifNull": ["$epoch", 0_i64] }, 1_i64] },
+            "expires": { "$add": ["$$NOW", whole(lease)] },
+            "claim": binary(word),
+        };
+        self.step(&Step { kind, id, filter, set, reason: Reason::Claim { word, revision } }).await
+    }
+
+    /// Makes a held lease last longer.
+    ///
+    /// # Errors
+    ///
+    /// It is refused, or could not be done in time.
+    pub async fn renew(&self, kind: Kind, id: &str, host: HostId, claim: &Claim, lease: Millis) -> Answer<Row> {
+        let set = doc! { "expires": { "$add": ["$$NOW", whole(lease)] } };
+        self.held(kind, id, set, Reason::Held { host, claim, releases: false }).await
+    }
+
+    /// Gives a held lease up.
+    ///
+    /// # Errors
+    ///
+    /// It is refused, or could not be done in time.
+    pub async fn release(&self, kind: Kind, id: &str, host: HostId, claim: &Claim) -> Answer<()> {
+        // The beginning of time, so that a clock that goes back does not bring the lease to life again.
+        let set = doc! { "expires": Bson::DateTime(DateTime::from_millis(0)) };
+        self.held(kind, id, set, Reason::Held { host, claim, releases: true }).await.map(drop)
+    }
+
+    async fn held(&self, kind: Kind, id: &str, set: Document, reason: Reason<'_>) -> Answer<Row> {
+        let mut filter = doc! { "_id": id };
+        if let Reason::Held { host, claim, .. } = &reason {
+            filter.extend(held(*host, claim));
+        }
+        self.step(&Step { kind, id, filter, set, reason }).await
+    }
+
+    async fn step(&self, step: &Step<'_>) -> Answer<Row> {
+        let mut course = Course::write();
+        let _place = self.place(&course).await?;
+        let mut session = self.session().await.map_err(|_| course.given_up())?;
+        loop {
+            let failure = match self.step_once(step, &course, &mut session).await {
+                Ok(Ok(Some(answer))) => {
+                    self.learn(&session);
+                    return answer;
+                }
+                Ok(Err(damage)) => return Err(damaged(damage)),
+                Ok(Ok(None)) => Failure::Away,
+                Err(failure) => failure,
+            };
+            if matches!(failure, Failure::Locked) {
+                self.break_locks().await;
+            }
+            course.overcome(failure).await?;
+        }
+    }
+
+    async fn step_once(
+        &self,
+        step: &Step<'_>,
+        course: &Course,
+        session: &mut ClientSession,
+    ) -> Result<Result<Option<Answer<Row>>, Damaged>, Failure> {
+        if let Some(raw) = course.attempt(self.take(step, session)).await? {
+            return Ok(row::read(&raw).map(|row| Some(Ok(row))));
+        }
+        let raw = course.attempt(self.look_at_lease(step, session)).await?;
+        Ok(step.verdict(raw.as_deref(), course.unsure()).map(|verdict| match verdict {
+            Verdict::Done(row) => Some(Ok(row)),
+            Verdict::Refused(why) => Some(Err(Trouble::Refused { write: 0, why })),
+            Verdict::Again => None,
+        }))
+    }
+
+    async fn take(&self, step: &Step<'_>, session: &mut ClientSession) -> Result<Option<RawDocumentBuf>, Error> {
+        self.records(step.kind)
+            .find_one_and_update(step.filter.clone(), vec![doc! { "$set": step.set.clone() }])
+            .return_document(ReturnDocument::After)
+            .projection(row::projection())
+            .max_time(OPERATION)
+            .session(session)
+            .await
+    }
+
+    async fn look_at_lease(
+        &self,
+        step: &Step<'_>,
+        session: &mut ClientSession,
+    ) -> Result<Option<RawDocumentBuf>, Error> {
+        let mut wanted = row::projection();
+        wanted.insert("claim", 1);
+        self.records(step.kind)
+            .find_one(doc! { "_id": step.id })
+            .projection(wanted)
+            .max_time(OPERATION)
+            .session(session)
+            .await
+    }
+}
+
+impl Step<'_> {
+    fn verdict(&self, raw: Option<&RawDocument>, unsure: bool) -> Result<Verdict, Damaged> {
+        let Some(raw) = raw else { return Ok(Verdict::Refused(Refusal::Missing)) };
+        match &self.reason {
+            Reason::Claim { word, revision } => {
+                if matches!(raw.get("claim")?, Some(RawBsonRef::Binary(it)) if it.bytes == word.to_be_bytes()) {
+                    return row::read(raw).map(Verdict::Done);
+                }
+                let guard = Guard { revision: *revision, claim: None };
+                if let Some(refusal) = unfulfilled(&guard, raw, HostId::new())? {
+                    return Ok(Verdict::Refused(refusal));
+                }
+                let lease = row::lease(raw)?;
+                let taken = lease.as_ref().is_some_and(|lease| lease.left > 0);
+                Ok(if taken { Verdict::Refused(Refusal::NotHeld { lease }) } else { Verdict::Again })
+            }
+            Reason::Held { host, claim, releases } => {
+                let guard = Guard { revision: None, claim: Some((*claim).clone()) };
+                match unfulfilled(&guard, raw, *host)? {
+                    None => Ok(Verdict::Again),
+                    // An attempt that got lost gave it up, or the lease ended: nobody holds it under this claim.
+                    Some(_) if *releases && unsure => row::read(raw).map(Verdict::Done),
+                    Some(refusal) => Ok(Verdict::Refused(refusal)),
+                }
+            }
+        }
+    }
+}
+
+fn random() -> u128 {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the kernel gives random bytes to every process");
+    u128::from_be_bytes(bytes)
+}

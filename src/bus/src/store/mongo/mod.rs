@@ -1,0 +1,148 @@
+//! The store of a cluster: MongoDB, a replica set of one member or more.
+//!
+//! State is written with a majority, journalled, and read with a majority; every operation has its own deadline. Messages go
+//! through a capped collection that each bus tails once.
+
+mod announce;
+mod attempt;
+mod base;
+mod batch;
+mod connect;
+mod document;
+mod home;
+mod lease;
+mod plan;
+mod probe;
+mod read;
+mod remembered;
+mod row;
+mod schema;
+mod single;
+mod span;
+mod sweep;
+mod tail;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use culvert_model::{HostId, Kind, Millis};
+use culvert_wire::bus::{Change, Claim, Find, Row, Write};
+use tokio::sync::{broadcast, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use self::announce::{Announcer, change};
+use self::base::Base;
+pub use self::connect::{ConnectError, Step};
+use self::plan::{Done, Plan};
+use self::tail::Tailer;
+use super::{Answer, Found, MESSAGES, Owner, Store, Tail, Trouble};
+
+/// How long making the collections may take, and beginning the tail.
+const MAKING: Duration = Duration::from_secs(30);
+const BEGINNING: Duration = Duration::from_secs(10);
+
+/// The store in MongoDB. Its tasks end with it.
+#[derive(Debug)]
+pub struct Mongo {
+    base: Arc<Base>,
+    announcer: Announcer,
+    tail: broadcast::Sender<Tail>,
+    _tasks: JoinSet<()>,
+}
+
+impl Mongo {
+    /// Connects, makes the collections and indexes that are not there, and begins the tail.
+    ///
+    /// # Errors
+    ///
+    /// One line for people: which step failed, why, and what to do. It never holds the password.
+    pub async fn connect(uri: &str, host: HostId) -> Result<Self, ConnectError> {
+        let connected = connect::connect(uri, host).await?;
+        let database = connected.client.database(&connected.database);
+        match timeout(MAKING, schema::make(&database)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return Err(connect::of_schema(&error, database.name())),
+            Err(_) => return Err(connect::late("make Culvert's collections")),
+        }
+        let base = Arc::new(Base::new(connected.client, database, host));
+        let (tail, _) = broadcast::channel(MESSAGES);
+        let (announcer, announcing) = Announcer::new(schema::messages_to_append(base.database()));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(announcing);
+        let (begun, begins) = oneshot::channel();
+        tasks.spawn(Tailer::new(base.clone(), tail.clone(), connected.seen).run(begun));
+        match timeout(BEGINNING, begins).await {
+            Ok(Ok(())) => Ok(Self { base, announcer, tail, _tasks: tasks }),
+            _ => Err(connect::late("give its messages")),
+        }
+    }
+
+    async fn announce(&self, plans: &[Plan], done: &[Done]) {
+        let announced = plans.iter().zip(done).filter(|(plan, _)| plan.kind.announced() && !plan.checks());
+        let changes =
+            announced.map(|(plan, done)| change(plan.kind, &plan.id, done.revision, done.scope.clone(), done.at));
+        self.announcer.announce(changes.collect()).await;
+    }
+}
+
+impl Store for Mongo {
+    async fn get(&self, kind: Kind, id: &str) -> Answer<Option<Row>> {
+        self.base.get(kind, id).await
+    }
+
+    async fn find(&self, find: Find) -> Answer<Found> {
+        self.base.find(&find).await
+    }
+
+    async fn count(&self, find: Find) -> Answer<u64> {
+        self.base.count(&find).await
+    }
+
+    async fn write(&self, id: u128, writes: Vec<Write>) -> Answer<Vec<u64>> {
+        // A write that leaves a document behind is remembered there; all others are one transaction.
+        let alone = writes.len() == 1 && !matches!(writes[0], Write::Delete { .. });
+        let remember = alone.then_some(id);
+        let plans: Result<Vec<Plan>, _> =
+            writes.into_iter().map(|write| Plan::of(write, self.base.host, remember)).collect();
+        let plans = plans.map_err(Trouble::Fault)?;
+        let done = match plans.as_slice() {
+            [plan] if alone => vec![self.base.single(id, plan).await?],
+            plans => self.base.batch(id, plans).await?,
+        };
+        self.announce(&plans, &done).await;
+        Ok(done.iter().map(|done| done.revision).collect())
+    }
+
+    async fn claim(&self, kind: Kind, id: &str, revision: Option<u64>, owner: Owner, lease: Millis) -> Answer<Row> {
+        self.base.claim(kind, id, revision, &owner, lease).await
+    }
+
+    async fn renew(&self, kind: Kind, id: &str, host: HostId, claim: Claim, lease: Millis) -> Answer<Row> {
+        self.base.renew(kind, id, host, &claim, lease).await
+    }
+
+    async fn release(&self, kind: Kind, id: &str, host: HostId, claim: Claim) -> Answer<()> {
+        self.base.release(kind, id, host, &claim).await
+    }
+
+    async fn sweep(&self, kind: Kind, index: &str, before: i64) -> Answer<u64> {
+        let mut all = 0;
+        loop {
+            let (deleted, more, changes): (u64, bool, Vec<Change>) = self.base.sweep_page(kind, index, before).await?;
+            all += deleted;
+            self.announcer.announce(changes).await;
+            if !more {
+                return Ok(all);
+            }
+        }
+    }
+
+    async fn now(&self) -> Answer<Millis> {
+        self.base.now().await
+    }
+
+    fn tail(&self) -> broadcast::Receiver<Tail> {
+        self.tail.subscribe()
+    }
+}

@@ -1,0 +1,254 @@
+//! A write as one operation on one document, with the guard in its filter, and what it means that it found nothing.
+
+use culvert_model::{HostId, Kind};
+use culvert_wire::bus::{Claim, Fault, Guard, Refusal, Write};
+use mongodb::bson::raw::RawDocument;
+use mongodb::bson::spec::BinarySubtype;
+use mongodb::bson::{Binary, Bson, Document, RawBsonRef, RawDocumentBuf, doc};
+use mongodb::error::Error;
+use mongodb::options::ReturnDocument;
+use mongodb::{ClientSession, Collection};
+
+use super::attempt::OPERATION;
+use super::row::{self, Damaged, whole};
+use super::span::path;
+use super::{document, remembered};
+use crate::store::index;
+
+/// What is done to the document.
+#[derive(Debug)]
+enum Deed {
+    /// Make it.
+    Make(Vec<Document>),
+    /// Change it: its body gets a new revision.
+    Change(Vec<Document>),
+    /// Write to it without changing anything: in a transaction this locks it.
+    Touch,
+    /// Remove it.
+    Remove,
+}
+
+/// A write as one operation.
+#[derive(Debug)]
+pub struct Plan {
+    /// The record's kind.
+    pub kind: Kind,
+    /// Its id.
+    pub id: String,
+    /// The field that [`Write::Add`] adds to, and by how much.
+    add: Option<(String, i64)>,
+    guard: Guard,
+    filter: Document,
+    deed: Deed,
+}
+
+/// What a write did.
+#[derive(Debug)]
+pub struct Done {
+    /// The record's new revision; 0 if it has none.
+    pub revision: u64,
+    /// The record's scope.
+    pub scope: Option<String>,
+    /// When, by the store's clock.
+    pub at: u64,
+}
+
+/// What a record is like that a write did not find as it should be.
+#[derive(Debug)]
+pub enum Verdict {
+    /// The write is refused.
+    Refused(Refusal),
+    /// It makes no sense.
+    Invalid(Fault),
+    /// Nothing is in its way any more.
+    Again,
+}
+
+impl Plan {
+    /// The plan for a write, which remembers this id in the document.
+    ///
+    /// # Errors
+    ///
+    /// The body is none that the kind can have.
+    pub fn of(write: Write, host: HostId, id: Option<u128>) -> Result<Self, Fault> {
+        let (kind, record) = write.target();
+        let (record, remember) = (record.to_owned(), id.map(binary));
+        let (guard, add, deed) = match write {
+            Write::Insert { body, .. } => {
+                let body = document::to_bson(index::parse(kind, &body)?)?;
+                (Guard::default(), None, Deed::Make(first(body, remember.as_ref())))
+            }
+            Write::Update { guard, body, .. } => {
+                let body = document::to_bson(index::parse(kind, &body)?)?;
+                (guard, None, Deed::Change(next(doc! { "b": { "$literal": body } }, remember.as_ref())))
+            }
+            Write::Delete { guard, .. } => (guard, None, Deed::Remove),
+            Write::Add { field, delta, .. } => {
+                let path = path(&field);
+                let sum = doc! { &path: { "$add": [format!("${path}"), delta] } };
+                (Guard::default(), Some((field, delta)), Deed::Change(next(sum, remember.as_ref())))
+            }
+            Write::Check { guard, .. } => (guard, None, Deed::Touch),
+        };
+        let mut filter = filter(&record, &guard, host);
+        if let Some((field, delta)) = &add {
+            filter.insert(path(field), summand(*delta));
+        }
+        if matches!(deed, Deed::Make(_)) {
+            // Never true: an upsert that finds nothing inserts, and the index on _id says if the record is there.
+            filter.insert("r", doc! { "$exists": false });
+        }
+        if let (Some(id), Deed::Change(_)) = (remember, &deed) {
+            filter.insert("w.i", doc! { "$ne": id });
+        }
+        Ok(Self { kind, id: record, add, guard, filter, deed })
+    }
+
+    /// Whether it only looks at the record.
+    #[must_use]
+    pub const fn checks(&self) -> bool {
+        matches!(self.deed, Deed::Touch)
+    }
+
+    /// Carries it out. Nothing is given if the document is not as it should be.
+    ///
+    /// # Errors
+    ///
+    /// As the driver's.
+    pub async fn carry_out(
+        &self,
+        records: &Collection<RawDocumentBuf>,
+        session: &mut ClientSession,
+    ) -> Result<Option<RawDocumentBuf>, Error> {
+        let mut wanted = doc! { "at": "$$NOW", "r": 1 };
+        if let Some(scope) = self.kind.scope() {
+            wanted.insert("s", format!("${}", path(scope)));
+        }
+        let filter = self.filter.clone();
+        let change = match &self.deed {
+            Deed::Remove => {
+                return records
+                    .find_one_and_delete(filter)
+                    .projection(wanted)
+                    .max_time(OPERATION)
+                    .session(session)
+                    .await;
+            }
+            Deed::Make(steps) | Deed::Change(steps) => steps.clone(),
+            Deed::Touch => vec![doc! { "$set": { "f": { "$add": [{ "$ifNull": ["$f", 0_i64] }, 1_i64] } } }],
+        };
+        records
+            .find_one_and_update(filter, change)
+            .upsert(matches!(self.deed, Deed::Make(_)))
+            .return_document(ReturnDocument::After)
+            .projection(wanted)
+            .max_time(OPERATION)
+            .session(session)
+            .await
+    }
+
+    /// What the answer to [`Plan::carry_out`] says.
+    pub fn done(&self, raw: &RawDocument) -> Result<Done, Damaged> {
+        let scope = match raw.get("s")? {
+            Some(RawBsonRef::String(text)) => Some(text.to_owned()),
+            Some(RawBsonRef::Int64(number)) => Some(number.to_string()),
+            _ => None,
+        };
+        let revised = matches!(self.deed, Deed::Make(_) | Deed::Change(_));
+        let revision = if revised { row::number(raw, "r")? } else { 0 };
+        Ok(Done { revision, scope, at: row::millis(raw, "at")? })
+    }
+
+    /// Why it found nothing, if the record is like this.
+    pub fn verdict(&self, raw: Option<&RawDocument>, host: HostId) -> Result<Verdict, Damaged> {
+        let making = matches!(self.deed, Deed::Make(_));
+        let Some(raw) = raw else {
+            return Ok(if making { Verdict::Again } else { Verdict::Refused(Refusal::Missing) });
+        };
+        if making {
+            return Ok(Verdict::Refused(Refusal::Exists));
+        }
+        if let Some(refusal) = unfulfilled(&self.guard, raw, host)? {
+            return Ok(Verdict::Refused(refusal));
+        }
+        if let Some((field, delta)) = &self.add {
+            let value = raw.get_document("b")?.get(&*document::stored_name(field))?;
+            let number = value.and_then(|value| value.as_i64().or_else(|| value.as_i32().map(i64::from)));
+            if number.and_then(|number| number.checked_add(*delta)).is_none() {
+                let text = format!("{field} in {} holds no whole number that can be added to", self.kind.name());
+                return Ok(Verdict::Invalid(Fault::Invalid(text)));
+            }
+        }
+        Ok(Verdict::Again)
+    }
+}
+
+/// What a guard refuses in this record.
+pub fn unfulfilled(guard: &Guard, raw: &RawDocument, host: HostId) -> Result<Option<Refusal>, Damaged> {
+    let revision = row::number(raw, "r")?;
+    if guard.revision.is_some_and(|wanted| wanted != revision) {
+        return Ok(Some(Refusal::Stale { revision }));
+    }
+    let Some(claim) = &guard.claim else { return Ok(None) };
+    let lease = row::lease(raw)?;
+    let held = lease.as_ref().is_some_and(|lease| {
+        lease.left > 0 && lease.host == host && lease.owner == claim.owner && lease.epoch == claim.epoch
+    });
+    Ok((!held).then_some(Refusal::NotHeld { lease }))
+}
+
+/// The record, if it fulfils the guard.
+pub fn filter(id: &str, guard: &Guard, host: HostId) -> Document {
+    let mut filter = doc! { "_id": id };
+    if let Some(revision) = guard.revision {
+        filter.insert("r", whole(revision));
+    }
+    if let Some(claim) = &guard.claim {
+        filter.extend(held(host, claim));
+    }
+    filter
+}
+
+/// The lease is held under this claim.
+pub fn held(host: HostId, claim: &Claim) -> Document {
+    doc! {
+        "host": host.to_string(),
+        "owner": &claim.owner,
+        "epoch": whole(claim.epoch),
+        "$expr": { "$gt": ["$expires", "$$NOW"] },
+    }
+}
+
+/// A write's id as the database has it.
+#[must_use]
+pub fn binary(id: u128) -> Bson {
+    Binary { subtype: BinarySubtype::Generic, bytes: id.to_be_bytes().to_vec() }.into()
+}
+
+fn first(body: Document, remember: Option<&Bson>) -> Vec<Document> {
+    let mut set = doc! { "r": 1_i64, "b": { "$literal": body } };
+    if let Some(id) = remember {
+        set.insert("w", remembered::first(id));
+    }
+    vec![doc! { "$set": set }]
+}
+
+fn next(mut set: Document, remember: Option<&Bson>) -> Vec<Document> {
+    set.insert("r", doc! { "$add": ["$r", 1_i64] });
+    if let Some(id) = remember {
+        set.insert("w", remembered::next(id));
+    }
+    vec![doc! { "$set": set }]
+}
+
+/// A whole number to which this can be added.
+fn summand(delta: i64) -> Document {
+    let bound = if delta < 0 {
+        doc! { "$gte": i64::MIN - delta }
+    } else {
+        doc! { "$lte": i64::MAX - delta }
+    };
+    let mut summand = doc! { "$type": ["int", "long"] };
+    summand.extend(bound);
+    summand
+}

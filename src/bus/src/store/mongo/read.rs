@@ -1,0 +1,160 @@
+//! Reading: from the primary, what a majority has, and never less than this bus has acknowledged.
+
+use culvert_model::{Kind, Millis};
+use culvert_wire::bus::{Find, Position, Row};
+use mongodb::ClientSession;
+use mongodb::bson::doc;
+use mongodb::error::Error;
+use mongodb::options::{Hint, ReadPreference, SelectionCriteria};
+
+use super::attempt::{Course, READ};
+use super::base::Base;
+use super::row::{self, Damaged};
+use super::single::damaged;
+use super::span::{self, Span};
+use crate::store::{Answer, Found, PAGE_BYTES, Trouble};
+
+/// What one attempt of a read gives.
+type Attempt<T> = Result<Result<T, Damaged>, Error>;
+
+impl Base {
+    /// One record.
+    ///
+    /// # Errors
+    ///
+    /// The database could not be asked in time.
+    pub async fn get(&self, kind: Kind, id: &str) -> Answer<Option<Row>> {
+        self.reading(|mut session| async move {
+            let records = self.records(kind);
+            let found = records
+                .find_one(doc! { "_id": id })
+                .projection(row::projection())
+                .max_time(READ)
+                .session(&mut session)
+                .await?;
+            Ok(found.map(|raw| row::read(&raw)).transpose())
+        })
+        .await
+    }
+
+    /// A page of records.
+    ///
+    /// # Errors
+    ///
+    /// The query does not fit the index, or the database could not be asked in time.
+    pub async fn find(&self, find: &Find) -> Answer<Found> {
+        let span = Span::of(find).map_err(Trouble::Fault)?;
+        if span.is_empty() {
+            return Ok(Found { rows: Vec::new(), next: None });
+        }
+        self.reading(|session| self.page(find, &span, session)).await
+    }
+
+    async fn page(&self, find: &Find, span: &Span, mut session: ClientSession) -> Attempt<Found> {
+        // One to know whether there is more, and one for the position's own place.
+        let most = u32::from(find.limit) + 2;
+        let mut cursor = self
+            .records(find.kind)
+            .find(doc! {})
+            .hint(Hint::Keys(span.hint()))
+            .min(span.min())
+            .max(span.max())
+            .sort(span.order())
+            .projection(row::projection())
+            .limit(most.into())
+            .batch_size(most)
+            .max_time(READ)
+            .session(&mut session)
+            .await?;
+        let mut page = Page { rows: Vec::new(), last: None, bytes: 0 };
+        while cursor.advance(&mut session).await? {
+            match page.add(find, span, cursor.current()) {
+                Ok(None) => {}
+                Ok(Some(next)) => return Ok(Ok(Found { rows: page.rows, next: Some(next) })),
+                Err(damage) => return Ok(Err(damage)),
+            }
+        }
+        Ok(Ok(Found { rows: page.rows, next: None }))
+    }
+
+    /// How many records a query has.
+    ///
+    /// # Errors
+    ///
+    /// As [`Base::find`].
+    pub async fn count(&self, find: &Find) -> Answer<u64> {
+        let filter = span::filter(find).map_err(Trouble::Fault)?;
+        self.reading(|mut session| {
+            let counted = self.records(find.kind).clone();
+            let filter = filter.clone();
+            async move { counted.count_documents(filter).max_time(READ).session(&mut session).await.map(Ok) }
+        })
+        .await
+    }
+
+    /// Milliseconds since 1970 by the primary's clock.
+    ///
+    /// # Errors
+    ///
+    /// The database could not be asked in time.
+    pub async fn now(&self) -> Answer<Millis> {
+        self.reading(|mut session| async move {
+            let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
+            let hello = self
+                .database()
+                .run_command(doc! { "hello": 1 })
+                .selection_criteria(primary)
+                .session(&mut session)
+                .await?;
+            let time = hello.get_datetime("localTime").map(|time| time.timestamp_millis().try_into().unwrap_or(0));
+            Ok(time.map_err(|error| Damaged(error.to_string())))
+        })
+        .await
+    }
+
+    async fn reading<T, F: Future<Output = Attempt<T>>>(&self, attempt: impl Fn(ClientSession) -> F) -> Answer<T> {
+        let mut course = Course::read();
+        let _place = self.place(&course).await?;
+        loop {
+            let read = course.attempt(async {
+                let session = self.session().await?;
+                attempt(session).await
+            });
+            match read.await {
+                Ok(read) => return read.map_err(damaged),
+                Err(failure) => course.overcome(failure.of_a_read()).await?,
+            }
+        }
+    }
+}
+
+/// A page that is being read.
+struct Page {
+    rows: Vec<Row>,
+    last: Option<Position>,
+    bytes: usize,
+}
+
+impl Page {
+    /// Adds a record, or gives the position behind which it is, if the page is full.
+    fn add(
+        &mut self,
+        find: &Find,
+        span: &Span,
+        raw: &mongodb::bson::raw::RawDocument,
+    ) -> Result<Option<Position>, Damaged> {
+        let body = raw.get_document("b").map_err(|error| Damaged(error.to_string()))?;
+        let keys = span::keys(&find.index, find, body)?;
+        let row = row::read(raw)?;
+        if !span.begins(&keys, &row.id) {
+            return Ok(None);
+        }
+        if self.rows.len() >= usize::from(find.limit) || self.bytes > PAGE_BYTES {
+            return Ok(self.last.take());
+        }
+        self.bytes += row.body.len();
+        self.last = Some(Position { keys, id: row.id.clone() });
+        self.rows.push(row);
+        Ok(None)
+    }
+}

@@ -1,0 +1,94 @@
+//! What a document remembers of the last writes: their ids, so that a write whose outcome got lost can be told from one
+//! that was not done.
+//!
+//! Single writes are remembered in the record itself, since then the write and the memory of it are one operation on one
+//! document. A batch, and a deletion (which leaves no document), are remembered in the collection `writes`, in the same
+//! transaction.
+
+use std::time::Duration;
+
+use mongodb::bson::raw::RawDocument;
+use mongodb::bson::{Bson, RawBsonRef, doc};
+
+use super::row::{self, Damaged};
+
+/// How many writes a record remembers.
+const MOST: usize = 16;
+
+/// For how long: far longer than any request's deadline, and than a caller takes to ask again.
+const FOR: Duration = Duration::from_secs(60);
+
+/// What a document tells of a write.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// It was done and made this revision.
+    Done(u64),
+    /// It was not done.
+    NotDone,
+    /// So many others were done since the request came that this one may be forgotten.
+    Faded,
+}
+
+/// Of a new record.
+pub fn first(id: &Bson) -> Bson {
+    vec![doc! { "i": id.clone(), "r": 1_i64, "t": "$$NOW" }].into()
+}
+
+/// Of a record that gets a new revision.
+pub fn next(id: &Bson) -> Bson {
+    let recent = doc! { "$filter": {
+        "input": { "$ifNull": ["$w", []] },
+        "cond": { "$gt": ["$$this.t", { "$subtract": ["$$NOW", FOR.as_millis() as i64] }] },
+    } };
+    let this = doc! { "i": id.clone(), "r": { "$add": ["$r", 1_i64] }, "t": "$$NOW" };
+    doc! { "$slice": [{ "$concatArrays": [recent, [this]] }, -(MOST as i32)] }.into()
+}
+
+/// What a document, read with the time as `now`, tells of a write that was asked for so long ago.
+pub fn recall(raw: &RawDocument, id: u128, age: Duration) -> Result<Memory, Damaged> {
+    let Some(RawBsonRef::Array(writes)) = raw.get("w")? else { return Ok(Memory::NotDone) };
+    let (mut count, mut oldest) = (0, u64::MAX);
+    for write in writes {
+        let Some(write) = write?.as_document() else { continue };
+        if matches!(write.get("i")?, Some(RawBsonRef::Binary(it)) if it.bytes == id.to_be_bytes()) {
+            return row::number(write, "r").map(Memory::Done);
+        }
+        count += 1;
+        oldest = oldest.min(row::millis(write, "t")?);
+    }
+    // A second of slack, should the next primary's clock be behind.
+    let began = row::millis(raw, "now")?.saturating_sub(age.as_millis() as u64 + 1000);
+    Ok(if count == MOST && oldest > began { Memory::Faded } else { Memory::NotDone })
+}
+
+#[cfg(test)]
+mod tests {
+    use mongodb::bson::{DateTime, RawDocumentBuf};
+
+    use super::*;
+    use crate::store::mongo::plan::binary;
+
+    fn with(writes: impl IntoIterator<Item = (u128, i64)>) -> RawDocumentBuf {
+        let writes: Vec<Bson> = writes
+            .into_iter()
+            .map(|(id, at)| doc! { "i": binary(id), "r": id as i64, "t": DateTime::from_millis(at) }.into())
+            .collect();
+        RawDocumentBuf::try_from(&doc! { "w": writes, "now": DateTime::from_millis(100_000) }).expect("a document")
+    }
+
+    #[test]
+    fn tells_what_was_done() {
+        let age = Duration::from_secs(7);
+        assert_eq!(recall(&with([(1, 99_000), (2, 99_500)]), 2, age).expect("whole"), Memory::Done(2));
+        assert_eq!(recall(&with([(1, 99_000)]), 3, age).expect("whole"), Memory::NotDone);
+        assert_eq!(recall(&with([]), 3, age).expect("whole"), Memory::NotDone);
+    }
+
+    #[test]
+    fn does_not_tell_what_it_may_have_forgotten() {
+        let full = |from: i64| with((0..MOST as u128).map(move |id| (id, from + id as i64)));
+        let age = Duration::from_secs(7);
+        assert_eq!(recall(&full(95_000), 77, age).expect("whole"), Memory::Faded);
+        assert_eq!(recall(&full(80_000), 77, age).expect("whole"), Memory::NotDone);
+    }
+}

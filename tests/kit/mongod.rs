@@ -1,0 +1,375 @@
+//! Real MongoDB replica sets of one member or more, on loopback or in a network namespace.
+//!
+//! mongod comes from `CULVERT_MONGOD` or from `target/tools/mongod`, where `make setup` puts it. The kit speaks the few
+//! commands that it needs by itself (`OP_MSG`), so that no suite but the bus's own builds the driver.
+
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Map, Value, json};
+use tempfile::TempDir;
+
+/// How long a member may take to answer, and a set to have a primary.
+const START: Duration = Duration::from_secs(30);
+
+/// How often something is looked at that announces itself to nobody.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// How long a member may take for one command.
+const COMMAND: Duration = Duration::from_secs(2);
+
+/// The set's name.
+const NAME: &str = "rs0";
+
+/// A replica set, ended and removed when dropped.
+#[derive(Debug)]
+pub struct ReplicaSet {
+    members: Vec<Member>,
+    namespace: Option<String>,
+    _folder: TempDir,
+}
+
+#[derive(Debug)]
+struct Member {
+    address: SocketAddr,
+    folder: PathBuf,
+    process: Option<Child>,
+}
+
+impl ReplicaSet {
+    /// A set of so many members on free ports of loopback.
+    pub fn start(members: usize) -> Result<Self> {
+        let listeners: Vec<TcpListener> =
+            (0..members).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
+        let addresses: Vec<SocketAddr> = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
+        drop(listeners);
+        Self::run(addresses, None)
+    }
+
+    /// A set in a network namespace, at this address and the ports from 27017.
+    pub fn start_in(namespace: &str, address: IpAddr, members: usize) -> Result<Self> {
+        let addresses = (0..members).map(|member| SocketAddr::new(address, 27017 + member as u16)).collect();
+        Self::run(addresses, Some(namespace.into()))
+    }
+
+    fn run(addresses: Vec<SocketAddr>, namespace: Option<String>) -> Result<Self> {
+        let folder = TempDir::with_prefix("culvert-mongod-")?;
+        let member = |(number, address): (usize, SocketAddr)| Member {
+            address,
+            folder: folder.path().join(number.to_string()),
+            process: None,
+        };
+        let members = addresses.into_iter().enumerate().map(member).collect();
+        let mut set = Self { members, namespace, _folder: folder };
+        for member in 0..set.members.len() {
+            set.launch(member, &["--replSet", NAME])?;
+        }
+        set.initiate()?;
+        Ok(set)
+    }
+
+    /// One server that is no replica set, or one of a set that nobody initiated.
+    pub fn start_alone(of_a_set: bool) -> Result<Self> {
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let folder = TempDir::with_prefix("culvert-mongod-")?;
+        let member = Member { address, folder: folder.path().join("0"), process: None };
+        let mut set = Self { members: vec![member], namespace: None, _folder: folder };
+        set.launch(0, if of_a_set { &["--replSet", NAME] } else { &[] })?;
+        Ok(set)
+    }
+
+    /// The URI of a database in the set.
+    #[must_use]
+    pub fn uri(&self, database: &str) -> String {
+        let members: Vec<String> = self.members.iter().map(|member| member.address.to_string()).collect();
+        format!("mongodb://{}/{database}?replicaSet={NAME}", members.join(","))
+    }
+
+    /// The address of a member.
+    #[must_use]
+    pub fn address(&self, member: usize) -> SocketAddr {
+        self.members[member].address
+    }
+
+    /// The member that is primary now.
+    pub fn primary(&self) -> Result<usize> {
+        let ends = Instant::now() + START;
+        loop {
+            let primary = (0..self.members.len()).find(|member| self.is_primary(*member));
+            if let Some(primary) = primary {
+                return Ok(primary);
+            }
+            ensure!(Instant::now() < ends, "the replica set has no primary");
+            thread::sleep(LOOK);
+        }
+    }
+
+    fn is_primary(&self, member: usize) -> bool {
+        self.running(member)
+            && self.command(member, json!({ "hello": 1 })).is_ok_and(|hello| hello["isWritablePrimary"] == json!(true))
+    }
+
+    /// Waits until one member is primary and all others follow it.
+    pub fn settle(&self) -> Result<()> {
+        let ends = Instant::now() + START;
+        loop {
+            let status = self.command(self.primary()?, json!({ "replSetGetStatus": 1 }))?;
+            let states: Vec<i64> =
+                status["members"].as_array().into_iter().flatten().filter_map(|it| it["state"].as_i64()).collect();
+            if states.len() == self.members.len() && states.iter().all(|state| matches!(state, 1 | 2)) {
+                return Ok(());
+            }
+            ensure!(Instant::now() < ends, "the replica set does not settle: states {states:?}");
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// Kills a member.
+    pub fn kill(&mut self, member: usize) -> Result<()> {
+        if let Some(mut process) = self.members[member].process.take() {
+            process.kill()?;
+            process.wait()?;
+        }
+        Ok(())
+    }
+
+    /// Freezes a member.
+    pub fn freeze(&self, member: usize) -> Result<()> {
+        self.signal(member, Signal::SIGSTOP)
+    }
+
+    /// Lets a frozen member go on.
+    pub fn thaw(&self, member: usize) -> Result<()> {
+        self.signal(member, Signal::SIGCONT)
+    }
+
+    /// Starts a killed member again.
+    pub fn restart(&mut self, member: usize) -> Result<()> {
+        self.launch(member, &["--replSet", NAME])
+    }
+
+    /// The process of a member.
+    pub fn pid(&self, member: usize) -> Result<u32> {
+        self.members[member].process.as_ref().map(Child::id).context("the member was killed")
+    }
+
+    fn running(&self, member: usize) -> bool {
+        self.members[member].process.is_some()
+    }
+
+    fn signal(&self, member: usize, signal: Signal) -> Result<()> {
+        Ok(kill(Pid::from_raw(self.pid(member)?.try_into()?), signal)?)
+    }
+
+    fn launch(&mut self, member: usize, more: &[&str]) -> Result<()> {
+        let Member { address, folder, .. } = &self.members[member];
+        fs::create_dir_all(folder)?;
+        let mut command = within(self.namespace.as_deref(), &mongod()?);
+        command.arg("--bind_ip").arg(address.ip().to_string()).arg("--port").arg(address.port().to_string());
+        command.arg("--dbpath").arg(folder).arg("--logpath").arg(folder.join("log")).args(more);
+        command.args(["--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "100"]);
+        // Members end at once when asked to, and do not keep statistics.
+        command.args(["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]);
+        command.args(["--setParameter", "diagnosticDataCollectionEnabled=false"]);
+        let process = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        self.members[member].process = Some(process.with_context(|| format!("{command:?}"))?);
+        self.await_answer(member)
+    }
+
+    fn await_answer(&mut self, member: usize) -> Result<()> {
+        let ends = Instant::now() + START;
+        while let Err(error) = self.command(member, json!({ "hello": 1 })) {
+            let process = self.members[member].process.as_mut().context("the member was killed")?;
+            if let Some(status) = process.try_wait()? {
+                let log = fs::read_to_string(self.members[member].folder.join("log")).unwrap_or_default();
+                let last: Vec<&str> = log.lines().rev().take(5).collect();
+                bail!("mongod ended with {status}: {}", last.join("\n"));
+            }
+            ensure!(Instant::now() < ends, "mongod does not answer: {error:#}");
+            thread::sleep(LOOK);
+        }
+        Ok(())
+    }
+
+    fn initiate(&self) -> Result<()> {
+        let member = |(number, member): (usize, &Member)| json!({ "_id": number, "host": member.address.to_string() });
+        let members: Vec<Value> = self.members.iter().enumerate().map(member).collect();
+        let settings =
+            json!({ "electionTimeoutMillis": 1500, "heartbeatIntervalMillis": 500, "heartbeatTimeoutSecs": 2 });
+        let config = json!({ "_id": NAME, "members": members, "settings": settings });
+        self.command(0, json!({ "replSetInitiate": config }))?;
+        self.settle()
+    }
+
+    /// A command to one member's `admin` database.
+    pub fn command(&self, member: usize, command: Value) -> Result<Value> {
+        let address = self.address(member);
+        let Some(namespace) = &self.namespace else { return ask(address, command) };
+        let namespace = fs::File::open(format!("/run/netns/{namespace}"))?;
+        thread::scope(|scope| {
+            let inside = scope.spawn(move || {
+                setns(&namespace, CloneFlags::CLONE_NEWNET)?;
+                ask(address, command)
+            });
+            inside.join().map_err(|_| anyhow!("the command panicked"))?
+        })
+    }
+}
+
+impl Drop for ReplicaSet {
+    fn drop(&mut self) {
+        for member in 0..self.members.len() {
+            let _ = self.kill(member);
+        }
+    }
+}
+
+/// Where mongod is.
+pub fn mongod() -> Result<PathBuf> {
+    let path = env::var_os("CULVERT_MONGOD").map_or_else(setup, PathBuf::from);
+    ensure!(path.is_file(), "there is no mongod at {}: run make setup, or name one in CULVERT_MONGOD", path.display());
+    Ok(path)
+}
+
+/// The workspace's own, from any of its crates.
+fn setup() -> PathBuf {
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let workspace = crates.into_iter().find(|folder| folder.join("Cargo.lock").is_file());
+    workspace.unwrap_or(Path::new(".")).join("target/tools/mongod")
+}
+
+fn within(namespace: Option<&str>, program: &Path) -> Command {
+    let Some(namespace) = namespace else { return Command::new(program) };
+    let mut command = Command::new("nsenter");
+    command.arg(OsString::from(format!("--net=/run/netns/{namespace}"))).arg(program);
+    command
+}
+
+/// One command, and what the server answers.
+fn ask(address: SocketAddr, mut command: Value) -> Result<Value> {
+    command["$db"] = json!("admin");
+    let mut stream = TcpStream::connect_timeout(&address, COMMAND)?;
+    stream.set_read_timeout(Some(COMMAND.max(START)))?;
+    // OP_MSG: no flags, one section with a document.
+    let body = [&[0; 5][..], &bson(command.as_object().context("a command is an object")?)].concat();
+    let mut message = Vec::new();
+    for number in [16 + body.len() as u32, 1, 0, 2013] {
+        message.extend_from_slice(&number.to_le_bytes());
+    }
+    message.extend_from_slice(&body);
+    stream.write_all(&message)?;
+    let mut head = [0; 16];
+    stream.read_exact(&mut head)?;
+    let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
+    ensure!((21..1 << 24).contains(&length), "an answer of {length} bytes");
+    let mut answer = vec![0; length - 16];
+    stream.read_exact(&mut answer)?;
+    let answer = Value::from(Reader { rest: &answer[5..] }.document()?);
+    ensure!(answer["ok"].as_f64() == Some(1.0), "{command}: {answer}");
+    Ok(answer)
+}
+
+/// A document in BSON: the types that commands have.
+fn bson(object: &Map<String, Value>) -> Vec<u8> {
+    let mut fields = Vec::new();
+    // The command's name must come first.
+    let (name, rest): (Vec<_>, Vec<_>) = object.iter().partition(|(name, _)| *name != "$db");
+    for (name, value) in name.into_iter().chain(rest) {
+        let (code, bytes) = element(value);
+        fields.push(code);
+        fields.extend_from_slice(name.as_bytes());
+        fields.push(0);
+        fields.extend_from_slice(&bytes);
+    }
+    [&(fields.len() as u32 + 5).to_le_bytes()[..], &fields, &[0]].concat()
+}
+
+fn element(value: &Value) -> (u8, Vec<u8>) {
+    match value {
+        Value::Null => (10, Vec::new()),
+        Value::Bool(truth) => (8, vec![u8::from(*truth)]),
+        Value::String(text) => (2, [&(text.len() as u32 + 1).to_le_bytes()[..], text.as_bytes(), &[0]].concat()),
+        Value::Object(object) => (3, bson(object)),
+        Value::Array(values) => {
+            let numbered = values.iter().enumerate().map(|(number, value)| (number.to_string(), value.clone()));
+            (4, bson(&numbered.collect()))
+        }
+        Value::Number(number) => match number.as_i64() {
+            Some(whole) => (18, whole.to_le_bytes().to_vec()),
+            None => (1, number.as_f64().unwrap_or_default().to_le_bytes().to_vec()),
+        },
+    }
+}
+
+/// Reads BSON: numbers, text, truth values, documents; of the rest only that it is there.
+struct Reader<'b> {
+    rest: &'b [u8],
+}
+
+impl<'b> Reader<'b> {
+    fn take(&mut self, count: usize) -> Result<&'b [u8]> {
+        let (taken, rest) = self.rest.split_at_checked(count).context("an answer that ends early")?;
+        self.rest = rest;
+        Ok(taken)
+    }
+
+    fn number(&mut self) -> Result<i32> {
+        Ok(i32::from_le_bytes(self.take(4)?.try_into()?))
+    }
+
+    fn name(&mut self) -> Result<String> {
+        let end = self.rest.iter().position(|byte| *byte == 0).context("a name without an end")?;
+        let name = String::from_utf8_lossy(self.take(end)?).into_owned();
+        self.take(1)?;
+        Ok(name)
+    }
+
+    fn document(&mut self) -> Result<Map<String, Value>> {
+        self.number()?;
+        let mut fields = Map::new();
+        loop {
+            let code = self.take(1)?[0];
+            if code == 0 {
+                return Ok(fields);
+            }
+            let name = self.name()?;
+            fields.insert(name, self.value(code)?);
+        }
+    }
+
+    fn value(&mut self, code: u8) -> Result<Value> {
+        Ok(match code {
+            1 => json!(f64::from_le_bytes(self.take(8)?.try_into()?)),
+            2 => {
+                let length = usize::try_from(self.number()?)?;
+                let text = self.take(length)?;
+                json!(String::from_utf8_lossy(&text[..length - 1]))
+            }
+            3 => Value::from(self.document()?),
+            4 => Value::Array(self.document()?.into_iter().map(|(_, value)| value).collect()),
+            5 => {
+                let length = usize::try_from(self.number()?)?;
+                self.take(length + 1)?;
+                Value::Null
+            }
+            7 => {
+                self.take(12)?;
+                Value::Null
+            }
+            8 => json!(self.take(1)?[0] == 1),
+            10 => Value::Null,
+            16 => json!(self.number()?),
+            9 | 17 | 18 => json!(i64::from_le_bytes(self.take(8)?.try_into()?)),
+            other => bail!("a field of the type {other}"),
+        })
+    }
+}
