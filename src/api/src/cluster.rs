@@ -1,0 +1,93 @@
+//! The cluster's own settings, which the contract's settings document has no place for.
+
+use culvert_contract::body::ClusterChange;
+use culvert_contract::reply;
+use culvert_model::record::Settings;
+
+use crate::answer::{Answer, No};
+use crate::api::Api;
+use crate::caller::Caller;
+use crate::user;
+
+/// The settings as they are shown.
+///
+/// # Errors
+///
+/// The store can't be reached.
+pub async fn read(api: &Api) -> Answer<reply::Cluster> {
+    Ok(show(&user::settings(api).await?))
+}
+
+fn show(settings: &Settings) -> reply::Cluster {
+    reply::Cluster {
+        client_pool: settings.client_pool,
+        server_pool: settings.server_pool,
+        rsa_bits: settings.rsa_bits,
+        leaf_days: settings.leaf_days,
+        ca_days: settings.ca_days,
+        renegotiate: settings.renegotiate,
+    }
+}
+
+/// Changes the settings. Nothing, or 0, leaves one as it is.
+///
+/// # Errors
+///
+/// They may not be so, or the store can't be reached.
+pub async fn update(api: &Api, caller: &Caller, change: &ClusterChange) -> Answer<reply::Cluster> {
+    let edit = |settings: &mut Settings| apply(settings, change);
+    let (settings, ()) = api.change::<Settings, ()>(Settings::ID, "settings", edit).await?;
+    api.note(format!("The cluster's settings were changed by {}.", caller.admin.username)).await;
+    Ok(show(&settings))
+}
+
+fn apply(settings: &mut Settings, change: &ClusterChange) -> Answer<()> {
+    put(&mut settings.client_pool, "client_pool", change.client_pool, 1..=1000)?;
+    put(&mut settings.server_pool, "server_pool", change.server_pool, 1..=100)?;
+    if ![0, 2048, 3072, 4096].contains(&change.rsa_bits) {
+        return Err(No::field("rsa_bits", "value_invalid", "RSA keys have 2048, 3072 or 4096 bits."));
+    }
+    put(&mut settings.rsa_bits, "rsa_bits", change.rsa_bits, 2048..=4096)?;
+    put(&mut settings.leaf_days, "leaf_days", change.leaf_days, 1..=7300)?;
+    put(&mut settings.ca_days, "ca_days", change.ca_days, 1..=36_500)?;
+    put(&mut settings.renegotiate, "renegotiate", change.renegotiate, 20..=31_536_000)
+}
+
+fn put<T: TryFrom<i64>>(
+    setting: &mut T,
+    field: &'static str,
+    number: i64,
+    range: std::ops::RangeInclusive<i64>,
+) -> Answer<()> {
+    if number == 0 {
+        return Ok(());
+    }
+    let fits = range.contains(&number).then(|| T::try_from(number).ok()).flatten();
+    *setting = fits.ok_or_else(|| {
+        let text = format!("This must be a number from {} to {}.", range.start(), range.end());
+        No::field(field, "value_invalid", text)
+    })?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_keeps_and_nonsense_is_refused() {
+        let mut settings = Settings::default();
+        let before = settings.clone();
+        apply(&mut settings, &ClusterChange::default()).expect("nothing changes");
+        assert_eq!(settings, before);
+        apply(&mut settings, &ClusterChange { renegotiate: 30, ..ClusterChange::default() }).expect("fine");
+        assert_eq!(settings.renegotiate, 30);
+        for bad in [
+            ClusterChange { rsa_bits: 3000, ..ClusterChange::default() },
+            ClusterChange { client_pool: -1, ..ClusterChange::default() },
+            ClusterChange { renegotiate: 19, ..ClusterChange::default() },
+        ] {
+            assert_eq!(apply(&mut settings, &bad).expect_err("refused").id, "value_invalid");
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! One request: which route it is for, who asks, what is asked, and the answer.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use culvert_contract::{Body as _, Endpoint, Fault, Method, Missed, Query, Reply, find};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, SET_COOKIE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use tokio::time::timeout;
+
+use crate::answer::{Answer, No};
+use crate::api::Api;
+use crate::caller::{self, Asking, Caller};
+use crate::routes;
+
+/// The longest body, in bytes. The proxy is stricter.
+const BODY: usize = 1 << 20;
+
+/// How long a body may take to arrive.
+const ARRIVAL: Duration = Duration::from_secs(30);
+
+/// How long an answer may take: a little less than the proxy waits.
+const DEADLINE: Duration = Duration::from_secs(58);
+
+/// What was asked of a route.
+#[derive(Debug)]
+pub struct Asked<E: Endpoint> {
+    /// The administrator, where the route wants one.
+    caller: Option<Caller>,
+    /// The parameters in the path.
+    pub path: E::Path,
+    /// The query parameters.
+    pub query: E::Query,
+    /// The body.
+    pub body: E::Body,
+    /// The headers.
+    pub headers: HeaderMap,
+}
+
+impl<E: Endpoint> Asked<E> {
+    /// The administrator who asks.
+    ///
+    /// # Errors
+    ///
+    /// The route is declared to be for anybody: a fault of the program, answered as if nobody had logged in.
+    pub fn caller(&self) -> Answer<&Caller> {
+        self.caller.as_ref().ok_or(No::nobody("Log in first."))
+    }
+
+    /// The host that the client asked for, if the proxy says so.
+    pub fn host(&self) -> Option<&str> {
+        self.headers.get("culvert-host").and_then(|value| value.to_str().ok())
+    }
+}
+
+/// A request, taken apart as far as this can be done without knowing its route's types.
+#[derive(Debug)]
+pub struct Raw {
+    caller: Option<Caller>,
+    path: String,
+    query: String,
+    body: Vec<u8>,
+    headers: HeaderMap,
+}
+
+impl Raw {
+    /// The request in the route's own types.
+    ///
+    /// # Errors
+    ///
+    /// A value does not fit its type.
+    pub fn read<E: Endpoint>(self) -> Answer<Asked<E>> {
+        Ok(Asked {
+            caller: self.caller,
+            path: E::parse_path(&self.path).ok_or(No::missing("page"))?,
+            query: E::Query::parse(&self.query).map_err(unfit)?,
+            body: E::Body::decode(&self.body).map_err(unfit)?,
+            headers: self.headers,
+        })
+    }
+}
+
+fn unfit(fault: Fault) -> No {
+    let text = format!("{fault}. Nothing was changed.");
+    let field = if fault.field.is_empty() { "body".into() } else { fault.field };
+    No { field: Some(field.into()), ..No::bad("body_invalid", text) }
+}
+
+/// What a handler answers: the reply and the cookies to set.
+#[derive(Debug)]
+pub struct Outcome<R> {
+    reply: R,
+    cookies: Vec<String>,
+}
+
+impl<R> From<R> for Outcome<R> {
+    fn from(reply: R) -> Self {
+        Self { reply, cookies: Vec::new() }
+    }
+}
+
+impl<R> Outcome<R> {
+    /// The reply, with cookies.
+    pub fn with(reply: R, cookies: impl IntoIterator<Item = String>) -> Self {
+        Self { reply, cookies: cookies.into_iter().collect() }
+    }
+}
+
+impl<R: Reply> Outcome<R> {
+    /// The whole answer.
+    pub fn respond(self) -> Response {
+        let status = self.reply.status();
+        let disposition = self.reply.file_name().map(|name| format!("attachment; filename=\"{name}\""));
+        let mut response = Response::new(Body::from(self.reply.into_bytes()));
+        *response.status_mut() = status;
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(R::CONTENT_TYPE));
+        if let Some(value) = disposition.and_then(|value| HeaderValue::from_str(&value).ok()) {
+            headers.insert(CONTENT_DISPOSITION, value);
+        }
+        for cookie in self.cookies.iter().filter_map(|cookie| HeaderValue::from_str(cookie).ok()) {
+            headers.append(SET_COOKIE, cookie);
+        }
+        response
+    }
+}
+
+/// Answers a request of the REST contract.
+pub async fn answer(State(api): State<Api>, request: Request) -> Response {
+    let mut response = match exchange(&api, request).await {
+        Ok(response) | Err(response) => response,
+    };
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    api.counters.count(response.status());
+    response
+}
+
+async fn exchange(api: &Api, request: Request) -> Result<Response, Response> {
+    let refuse = |no: No| no.into_response();
+    let (head, body) = request.into_parts();
+    let found = Method::of(&head.method)
+        .map_or_else(|| Err(culvert_contract::methods(head.uri.path())), |method| find(method, head.uri.path()))
+        .map_err(missed)?;
+    // Who waits for events has places of its own.
+    let _place = match found.route.pattern.starts_with("/event") {
+        true => None,
+        false => Some(api.places.try_acquire().map_err(|_| refuse(No::busy()))?),
+    };
+    let work = async {
+        let asking = Asking {
+            access: found.route.access,
+            method: found.route.method.name(),
+            path: &found.path,
+            headers: &head.headers,
+        };
+        let caller = caller::identify(api, asking).await?;
+        let body = if found.route.takes_body { read(body).await? } else { Vec::new() };
+        let query = head.uri.query().unwrap_or_default().to_owned();
+        let raw = Raw { caller, path: found.path.clone(), query, body, headers: head.headers.clone() };
+        if found.route.method == Method::Get {
+            return routes::answer(api.clone(), found.route.name, raw).await;
+        }
+        // A change that was begun is finished, though who asked for it may be gone.
+        let change = tokio::spawn(routes::answer(api.clone(), found.route.name, raw));
+        change.await.unwrap_or_else(|_| Err(No::late("The api is ending. Look before you try again.")))
+    };
+    match timeout(DEADLINE, work).await {
+        Ok(answer) => answer.map_err(refuse),
+        Err(_) => {
+            let text = "This takes longer than expected and may still be done. Look before you try again.";
+            Err(refuse(No::new(StatusCode::GATEWAY_TIMEOUT, "timeout", text)))
+        }
+    }
+}
+
+fn missed(missed: Missed) -> Response {
+    match missed {
+        Missed::Unknown => No::missing("page").into_response(),
+        Missed::WrongMethod(allow) => {
+            let text = format!("This page knows {} only.", allow.header());
+            let mut response = No::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", text).into_response();
+            if let Ok(value) = HeaderValue::from_str(&allow.header()) {
+                response.headers_mut().insert(ALLOW, value);
+            }
+            response
+        }
+    }
+}
+
+async fn read(body: Body) -> Answer<Vec<u8>> {
+    let too_large = || {
+        let text = format!("The body is longer than {BODY} bytes.");
+        No::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", text)
+    };
+    match timeout(ARRIVAL, Limited::new(body, BODY).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes().to_vec()),
+        Ok(Err(_)) => Err(too_large()),
+        Err(_) => Err(No::new(StatusCode::REQUEST_TIMEOUT, "body_late", "The body did not arrive in time.")),
+    }
+}

@@ -1,0 +1,77 @@
+//! How often somebody may try to log in: 30 attempts in the 600 seconds from the first (`semantics.md` section b).
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+/// Attempts in one window, successes included.
+const ATTEMPTS: u32 = 30;
+
+/// How long a window lasts from its first attempt.
+const WINDOW: Duration = Duration::from_secs(600);
+
+/// The most names that are counted. Beyond it the oldest window is forgotten.
+const NAMES: usize = 10_000;
+
+/// Counts attempts by name, in this process's memory.
+#[derive(Debug, Default)]
+pub struct Limiter(Mutex<HashMap<String, Window>>);
+
+#[derive(Debug, Clone, Copy)]
+struct Window {
+    begun: Instant,
+    attempts: u32,
+}
+
+impl Limiter {
+    /// Counts an attempt; false if there were too many.
+    pub fn attempt(&self, name: &str, now: Instant) -> bool {
+        let mut windows = self.0.lock().expect("nobody panics while holding this");
+        if !windows.contains_key(name) && windows.len() >= NAMES {
+            forget(&mut windows, now);
+        }
+        let window = windows.entry(name.to_owned()).or_insert(Window { begun: now, attempts: 0 });
+        if now.duration_since(window.begun) >= WINDOW {
+            *window = Window { begun: now, attempts: 0 };
+        }
+        window.attempts = window.attempts.saturating_add(1);
+        window.attempts <= ATTEMPTS
+    }
+}
+
+fn forget(windows: &mut HashMap<String, Window>, now: Instant) {
+    windows.retain(|_, window| now.duration_since(window.begun) < WINDOW);
+    if windows.len() >= NAMES {
+        let oldest = windows.iter().min_by_key(|(_, window)| window.begun).map(|(name, _)| name.clone());
+        if let Some(oldest) = oldest {
+            windows.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thirty_in_a_window() {
+        let limiter = Limiter::default();
+        let start = Instant::now();
+        for second in 0..30 {
+            assert!(limiter.attempt("admin", start + Duration::from_secs(second)));
+        }
+        assert!(!limiter.attempt("admin", start + Duration::from_secs(599)));
+        assert!(limiter.attempt("other", start));
+        assert!(limiter.attempt("admin", start + Duration::from_secs(600)));
+    }
+
+    #[test]
+    fn bounded() {
+        let limiter = Limiter::default();
+        let start = Instant::now();
+        for number in 0..NAMES + 10 {
+            limiter.attempt(&number.to_string(), start);
+        }
+        assert!(limiter.0.lock().expect("not poisoned").len() <= NAMES);
+    }
+}

@@ -1,0 +1,81 @@
+//! Removing an organisation with everything under it. Each step can be repeated: who is interrupted asks again.
+
+use culvert_model::Id;
+use culvert_model::record::{CaKey, Certificate, Job, Organization, Server, User, Work};
+use culvert_records::{Guard, Query, delete};
+
+use crate::answer::{Answer, No};
+use crate::api::Api;
+use crate::{certificate, server, user};
+
+/// Removes an organisation: servers that it is attached to are stopped and let go of it, its users are cut off.
+///
+/// # Errors
+///
+/// It was not there (what is left of it is removed nevertheless), or the store can't be reached.
+pub async fn remove(api: &Api, id: Id) -> Answer<()> {
+    let organization = api.bus.get::<Organization>(id).await?;
+    let servers = api.bus.list::<Server>(Query::by("by_name")).await?;
+    for attached in servers.iter().filter(|server| server.record.organizations.contains(&id)) {
+        server::halt(api, attached.record.id).await?;
+        server::detach(api, attached.record.id, id, true).await?;
+    }
+    remove_users(api, id).await?;
+    api.bus.delete::<Organization>(id).await?;
+    api.bus.delete::<CaKey>(id).await?;
+    // A user that somebody made meanwhile: from here on nobody can.
+    remove_users(api, id).await?;
+    remove_jobs(api, id).await?;
+    remove_certificates(api, id).await?;
+    match organization {
+        Some(organization) => {
+            api.note(format!("Organization {} was deleted.", organization.record.name)).await;
+            Ok(())
+        }
+        None => Err(No::missing("organization")),
+    }
+}
+
+async fn remove_users(api: &Api, organization: Id) -> Answer<()> {
+    loop {
+        let page = api.bus.find::<User>(Query::by("by_organization").equal(organization).limit(100)).await?;
+        if page.items.is_empty() {
+            return Ok(());
+        }
+        for found in page.items {
+            user::erase(api, &found.record).await?;
+        }
+    }
+}
+
+async fn remove_jobs(api: &Api, id: Id) -> Answer<()> {
+    for job in api.bus.list::<Job>(Query::by("by_state")).await? {
+        let of = match &job.record.work {
+            Work::ConsoleCertificate => continue,
+            Work::Ca { organization } | Work::Certificate { organization, .. } => *organization,
+        };
+        if of == id {
+            api.bus.delete::<Job>(&job.record.id).await?;
+        }
+    }
+    Ok(())
+}
+
+async fn remove_certificates(api: &Api, organization: Id) -> Answer<()> {
+    loop {
+        let page = api.bus.find::<Certificate>(Query::by("by_pool").equal(organization).limit(40)).await?;
+        if page.items.is_empty() {
+            return Ok(());
+        }
+        let writes: Vec<_> =
+            page.items.iter().flat_map(|certificate| certificate::removal(certificate.record.id)).collect();
+        if let Err(failure) = api.bus.write(writes).await {
+            failure.refusal().ok_or_else(|| No::from(culvert_records::Failure::Unavailable))?;
+            // A key was gone already: one by one.
+            for certificate in page.items {
+                api.bus.delete::<culvert_model::record::CertificateKey>(certificate.record.id).await?;
+                api.bus.write(vec![delete::<Certificate>(certificate.record.id, Guard::default())]).await?;
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! VPN servers.
+
+mod check;
+mod host;
+mod network;
+mod operation;
+mod organization;
+mod output;
+pub mod route;
+mod view;
+
+use culvert_contract::body::ServerChange;
+use culvert_model::Bytes;
+use culvert_model::Id;
+use culvert_model::record::{Address, Output, Server, ServerKey};
+use culvert_records::{Guard, Query, Write, delete, insert};
+
+pub use host::{attach_host, detach_host, hosts};
+pub use operation::{halt, operate};
+pub use organization::{attach, detach, organizations};
+pub use output::{clear, output};
+pub use view::{Scene, show};
+
+use crate::answer::{Answer, No};
+use crate::api::Api;
+use crate::{certificate, random};
+
+/// All servers by name.
+///
+/// # Errors
+///
+/// The store can't be reached.
+pub async fn list(api: &Api) -> Answer<Vec<Server>> {
+    let all = api.bus.list::<Server>(Query::by("by_name")).await?;
+    Ok(all.into_iter().map(|stored| stored.record).collect())
+}
+
+/// Makes a server on this host, with the default routes.
+///
+/// # Errors
+///
+/// It may not be so, or the store can't be reached.
+pub async fn create(api: &Api, change: &ServerChange) -> Answer<Server> {
+    let server = check::plan(None, change, &list(api).await?, api.host().await?)?;
+    let key = ServerKey { id: server.id, tls_crypt: Bytes(random::bytes::<256>().to_vec()) };
+    api.bus.write(vec![insert(&server), insert(&key)]).await?;
+    api.note(format!("Server {} was created.", server.name)).await;
+    Ok(server)
+}
+
+/// Changes a server.
+///
+/// # Errors
+///
+/// It may not be so, is not there, or the store can't be reached.
+pub async fn update(api: &Api, id: Id, change: &ServerChange) -> Answer<Server> {
+    let others = list(api).await?;
+    let host = api.host().await?;
+    let (server, moved) = api
+        .change::<Server, bool>(id, "server", |server| {
+            let new = check::plan(Some(server), change, &others, host)?;
+            let moved = new.network != server.network;
+            *server = new;
+            Ok(moved)
+        })
+        .await?;
+    if moved {
+        // Nobody keeps an address of the former network.
+        forget_addresses(api, id).await?;
+    }
+    api.note(format!("Server {} was changed.", server.name)).await;
+    Ok(server)
+}
+
+/// Stops a server and removes it with all that is its own.
+///
+/// # Errors
+///
+/// It was not there (what is left of it is removed nevertheless), or the store can't be reached.
+pub async fn remove(api: &Api, id: Id) -> Answer<()> {
+    let server = api.bus.get::<Server>(id).await?;
+    if server.is_some() {
+        halt(api, id).await?;
+    }
+    let mut writes = vec![];
+    if let Some(server) = api.bus.get::<Server>(id).await? {
+        writes.push(delete::<Server>(id, server.unchanged()));
+        writes.extend(server.record.certificate.into_iter().flat_map(certificate::removal));
+        api.bus.write(writes).await?;
+    }
+    api.bus.delete::<ServerKey>(id).await?;
+    for output in api.bus.list::<Output>(Query::by("by_server").equal(id)).await? {
+        api.bus.delete::<Output>(&output.record.id).await?;
+    }
+    forget_addresses(api, id).await?;
+    let server = server.ok_or(No::missing("server"))?;
+    api.note(format!("Server {} was deleted.", server.record.name)).await;
+    Ok(())
+}
+
+async fn forget_addresses(api: &Api, server: Id) -> Answer<()> {
+    loop {
+        let page = api.bus.find::<Address>(Query::by("by_address").equal(server).limit(100)).await?;
+        if page.items.is_empty() {
+            return Ok(());
+        }
+        let writes: Vec<Write> =
+            page.items.iter().map(|found| delete::<Address>(&found.record.id, Guard::default())).collect();
+        if api.bus.write(writes).await.is_err() {
+            // One is gone already: one by one.
+            for found in &page.items {
+                api.bus.delete::<Address>(&found.record.id).await?;
+            }
+        }
+    }
+}
+
+/// A server as it would be made, without any others.
+///
+/// # Errors
+///
+/// It may not be so.
+#[cfg(test)]
+pub fn planned(change: &ServerChange, host: culvert_model::HostId) -> Answer<Server> {
+    check::plan(None, change, &[], host)
+}

@@ -1,0 +1,111 @@
+//! Which networks and ports servers may have, and choosing free ones (`semantics.md` section f).
+
+use culvert_model::record::Server;
+use culvert_model::{Port, Protocol};
+use ipnet::Ipv4Net;
+
+use crate::answer::{Answer, No};
+use crate::random;
+
+/// A server's network lies inside one of these.
+const ALLOWED: &[&str] = &[
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "172.16.0.0/12",
+    "192.0.0.0/24",
+    "192.168.0.0/16",
+    "198.18.0.0/15",
+    "6.0.0.0/8",
+    "7.0.0.0/8",
+    "11.0.0.0/8",
+    "21.0.0.0/8",
+    "22.0.0.0/8",
+    "26.0.0.0/8",
+    "28.0.0.0/8",
+    "29.0.0.0/8",
+    "30.0.0.0/8",
+    "33.0.0.0/8",
+];
+
+/// From the largest network that the helper makes to the smallest, as prefix lengths.
+const SIZES: std::ops::RangeInclusive<u8> = 10..=29;
+
+/// The network that an administrator wrote.
+///
+/// # Errors
+///
+/// It is none that a server may have.
+pub fn read(text: &str) -> Answer<Ipv4Net> {
+    let text = text.trim();
+    let network = text.parse::<Ipv4Net>().ok().or_else(|| dotted(text));
+    let network = network.filter(|network| network.trunc() == *network && allowed(*network));
+    network.ok_or_else(|| {
+        let text =
+            "The network must be a private IPv4 network without host bits, from /10 to /29, such as 10.20.0.0/24.";
+        No::field("network", "network_invalid", text)
+    })
+}
+
+/// A network with its mask written out: `10.20.0.0/255.255.255.0`.
+fn dotted(text: &str) -> Option<Ipv4Net> {
+    let (address, mask) = text.split_once('/')?;
+    Ipv4Net::with_netmask(address.parse().ok()?, mask.parse().ok()?).ok()
+}
+
+fn allowed(network: Ipv4Net) -> bool {
+    let within = |range: &&str| range.parse::<Ipv4Net>().is_ok_and(|range| range.contains(&network));
+    SIZES.contains(&network.prefix_len()) && ALLOWED.iter().any(|range| within(&range))
+}
+
+/// Whether two networks share addresses.
+pub fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
+    a.contains(&b) || b.contains(&a)
+}
+
+/// A network that no other server has: 192.168.N.0/24, N by chance in 215 to 249, or else in 15 to 214.
+///
+/// # Errors
+///
+/// None is left.
+pub fn choose<'a>(others: impl Iterator<Item = &'a Server>) -> Answer<Ipv4Net> {
+    let taken: Vec<Ipv4Net> = others.map(|server| server.network).collect();
+    let network = |number: u32| {
+        Ipv4Net::new(std::net::Ipv4Addr::new(192, 168, number as u8, 0), 24).expect("24 bits are a prefix")
+    };
+    let free = |number: &u32| taken.iter().all(|other| !overlap(*other, network(*number)));
+    for range in [215..250, 15..215] {
+        let free: Vec<u32> = range.filter(free).collect();
+        if !free.is_empty() {
+            return Ok(network(free[random::below(free.len() as u32) as usize]));
+        }
+    }
+    Err(No::field("network", "network_in_use", "No network of 192.168.0.0/16 is left. Name one."))
+}
+
+/// A port that no other server has with this protocol: by chance in 10000 to 19998.
+///
+/// # Errors
+///
+/// None is left.
+pub fn choose_port<'a>(protocol: Protocol, others: impl Iterator<Item = &'a Server>) -> Answer<Port> {
+    let taken: Vec<u16> = others.filter(|server| server.protocol == protocol).map(|server| server.port.get()).collect();
+    let start = random::below(9999);
+    let port = (0..9999).map(|step| 10_000 + (start + step) % 9999).find(|port| !taken.contains(&(*port as u16)));
+    port.and_then(|port| Port::try_from(i64::from(port)).ok())
+        .ok_or_else(|| No::field("port", "port_protocol_in_use", "No port from 10000 to 19998 is left. Name one."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks() {
+        for good in ["10.20.0.0/24", " 192.168.5.0/24", "100.64.0.0/10", "10.0.0.0/255.255.0.0", "11.0.0.0/29"] {
+            assert!(read(good).is_ok(), "{good}");
+        }
+        for bad in ["10.20.0.1/24", "10.0.0.0/8", "8.8.8.0/24", "10.0.0.0/30", "10.0.0.0", "fd00::/64", "", "x/24"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
+    }
+}
