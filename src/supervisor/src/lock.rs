@@ -63,9 +63,8 @@ impl Lock {
 
 /// Takes the lock from a holder that is stopped.
 fn take_over(file: File, holder: Option<i32>) -> Result<Flock<File>, Failure> {
-    let pid =
-        holder.ok_or_else(|| Failure::machine("culvert is being started by another already; wait for that one"))?;
-    let running = || Failure::machine(format!("culvert is already running as process {pid} (end it with: kill {pid})"));
+    let pid = holder.ok_or_else(|| Failure::machine("another one is being started right now; wait for it"))?;
+    let running = || Failure::machine(format!("already running as process {pid} (end it with: kill {pid})"));
     let process = Process::open(pid).map_err(|_| running())?;
     // Read after the process is held, so that it is that one's state and not a later one's.
     if !matches!(pidfd::state(pid), Ok('T' | 't')) {
@@ -74,7 +73,7 @@ fn take_over(file: File, holder: Option<i32>) -> Result<Flock<File>, Failure> {
     process.signal(Signal::SIGKILL)?;
     if !process.wait(Instant::now() + DEADLINE).unwrap_or(false) {
         return Err(Failure::machine(format!(
-            "culvert hangs as process {pid}, and does not even end when it is killed"
+            "the one that is running hangs as process {pid}, and does not even end when it is killed"
         )));
     }
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| running())

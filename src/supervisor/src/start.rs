@@ -1,6 +1,7 @@
 //! From the command line to the first process: lock, folder, sockets, namespaces, sandbox.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use culvert_link::{inherited, netns};
 use culvert_sandbox::Scope;
@@ -33,9 +34,9 @@ pub fn start(settings: Settings) -> Result<Supervisor, Failure> {
     let accounts = Accounts::resolve()?;
     place::folder(&settings.run)?;
     let lock = Lock::take(&settings.run.join("supervisor.lock"))?;
-    let sockets = Sockets::bind(&settings, &accounts, lock.leftover)?;
+    let leftover = lock.leftover;
+    let machine = machine(settings.clone(), accounts, leftover).inspect_err(|_| withdraw(&settings.run, leftover))?;
     let notify = place::notify(&settings.run)?;
-    let (console, nowhere) = (netns::make(true)?, netns::make(false)?);
     raise_descriptors();
     // Orphans of the processes come to this one, which buries them.
     if let Err(error) = nix::sys::prctl::set_child_subreaper(true) {
@@ -45,8 +46,21 @@ pub fn start(settings: Settings) -> Result<Supervisor, Failure> {
     for warning in culvert_sandbox::enter(posture, &Scope::default())? {
         warn(&warning);
     }
-    let machine = Machine { settings, accounts, sockets, console, nowhere };
     Ok(Supervisor::new(machine, lock, signals, notify, ready))
+}
+
+/// What the processes are made from.
+fn machine(settings: Settings, accounts: Accounts, leftover: bool) -> Result<Machine, Failure> {
+    let sockets = Sockets::bind(&settings, &accounts, leftover)?;
+    let (console, nowhere) = (netns::make(true)?, netns::make(false)?);
+    Ok(Machine { settings, accounts, sockets, console, nowhere })
+}
+
+/// Removes the run folder again when nothing was started, and no predecessor left anything in it.
+fn withdraw(run: &Path, leftover: bool) {
+    if !leftover && let Err(error) = place::remove(run, true) {
+        warn(&format!("the run folder {} was not removed: {error}", run.display()));
+    }
 }
 
 /// Signals come as something to read.
