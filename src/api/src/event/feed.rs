@@ -104,8 +104,13 @@ pub async fn follow(api: Api) {
             },
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 let now = Instant::now();
-                let ripe: Vec<_> = gathered.extract_if(.., |_, (due, _)| *due <= now).collect();
-                ripe.iter().for_each(|(_, (_, change))| api.feed.push(meaning::events(change)));
+                gathered.retain(|_, (due, change)| {
+                    let ripe = *due <= now;
+                    if ripe {
+                        api.feed.push(meaning::events(change));
+                    }
+                    !ripe
+                });
             }
         }
     }

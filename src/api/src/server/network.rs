@@ -53,8 +53,8 @@ fn dotted(text: &str) -> Option<Ipv4Net> {
 }
 
 fn allowed(network: Ipv4Net) -> bool {
-    let within = |range: &&str| range.parse::<Ipv4Net>().is_ok_and(|range| range.contains(&network));
-    SIZES.contains(&network.prefix_len()) && ALLOWED.iter().any(|range| within(&range))
+    let within = |range: &str| range.parse::<Ipv4Net>().is_ok_and(|range| range.contains(&network));
+    SIZES.contains(&network.prefix_len()) && ALLOWED.iter().any(|range| within(range))
 }
 
 /// Whether two networks share addresses.
