@@ -1,0 +1,186 @@
+//! The actions that get an instance and start it. Each can be done twice, and each can die half-way.
+
+use std::os::fd::OwnedFd;
+
+use culvert_model::record::{Instance as Record, InstanceState};
+use culvert_model::{Id, Millis, Slot};
+use culvert_records::{Bus, Claim, Failure, Guard, Kept, Lease, Refusal, Stored, update};
+use culvert_wire::helper::Request;
+
+use super::material::{self, Missing};
+use crate::helper;
+use crate::instance::Setup;
+use crate::plan::{LEASE, OWNER};
+
+/// What came of an action.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// An instance is held.
+    Claimed { seat: String, server: Id, number: u16, epoch: u64, sent: Millis },
+    /// It still is.
+    Renewed { seat: String, epoch: u64, sent: Millis },
+    /// The store did not answer.
+    NotRenewed { seat: String },
+    /// It is not held any more.
+    Lost { seat: String, server: Id },
+    /// OpenVPN runs.
+    Started { server: Id, slot: Slot, printed: Option<OwnedFd> },
+    /// It could not be started.
+    Failed { server: Id },
+    /// The record says that it serves, or could not be written.
+    Online { server: Id, written: bool },
+    /// Nothing of it is left and nothing is held.
+    Retired { server: Id, seat: Option<String> },
+    /// Something changed or failed: look again.
+    Again { server: Id },
+}
+
+/// Makes the record of an instance.
+pub(super) async fn create(setup: Setup, server: Id, number: u16) -> Outcome {
+    let record = Record {
+        id: Record::name(server, number),
+        server,
+        host: None,
+        slot: None,
+        state: InstanceState::Idle,
+        since: setup.bus.here().await.map_or(0, |(_, now)| now),
+        reason: None,
+    };
+    if let Err(failure) = setup.bus.insert(&record).await
+        && !matches!(failure.refusal(), Some(Refusal::Exists))
+    {
+        tracing::warn!(%server, %failure, "the record of an instance cannot be made");
+    }
+    Outcome::Again { server }
+}
+
+/// Claims an instance.
+pub(super) async fn claim(setup: Setup, seat: String, server: Id, revision: Option<u64>, sent: Millis) -> Outcome {
+    match setup.bus.claim::<Record>(&seat, revision, OWNER, LEASE).await {
+        Ok(Kept::Held(stored)) => held(seat, server, &stored, sent),
+        Ok(Kept::Lost) => Outcome::Again { server },
+        Err(failure) => {
+            tracing::warn!(%server, %failure, "an instance cannot be claimed");
+            Outcome::Again { server }
+        }
+    }
+}
+
+/// Goes on under a claim of a vpn before us.
+pub(super) async fn resume(setup: Setup, seat: String, server: Id, epoch: u64, sent: Millis) -> Outcome {
+    let claim = Claim { owner: OWNER.into(), epoch };
+    match setup.bus.renew::<Record>(&seat, &claim, LEASE).await {
+        Ok(Kept::Held(stored)) => held(seat, server, &stored, sent),
+        _ => Outcome::Again { server },
+    }
+}
+
+/// Renews a claim. One that ran out while the store was away is claimed again, unless another host was faster.
+pub(super) async fn renew(setup: Setup, seat: String, epoch: u64, sent: Millis) -> Outcome {
+    let claim = Claim { owner: OWNER.into(), epoch };
+    match setup.bus.renew::<Record>(&seat, &claim, LEASE).await {
+        Ok(Kept::Held(_)) => return Outcome::Renewed { seat, epoch, sent },
+        Err(_) => return Outcome::NotRenewed { seat },
+        Ok(Kept::Lost) => {}
+    }
+    let Some(server) = seat.split('-').next().and_then(|id| id.parse().ok()) else {
+        return Outcome::NotRenewed { seat };
+    };
+    let stored = match setup.bus.get::<Record>(&seat).await {
+        Ok(Some(stored)) => stored,
+        Ok(None) => return Outcome::Lost { seat, server },
+        Err(_) => return Outcome::NotRenewed { seat },
+    };
+    let ours = |lease: &Lease| lease.host == setup.host && lease.owner == OWNER && lease.epoch == epoch;
+    if !stored.lease.as_ref().is_some_and(ours) {
+        return Outcome::Lost { seat, server };
+    }
+    match setup.bus.claim::<Record>(&seat, None, OWNER, LEASE).await {
+        Ok(Kept::Held(stored)) => held(seat, server, &stored, sent),
+        Ok(Kept::Lost) => Outcome::Lost { seat, server },
+        Err(_) => Outcome::NotRenewed { seat },
+    }
+}
+
+fn held(seat: String, server: Id, stored: &Stored<Record>, sent: Millis) -> Outcome {
+    let number = seat.rsplit_once('-').and_then(|(_, number)| number.parse().ok());
+    match (number, &stored.lease) {
+        (Some(number), Some(lease)) => Outcome::Claimed { seat, server, number, epoch: lease.epoch, sent },
+        _ => Outcome::Again { server },
+    }
+}
+
+/// Starts OpenVPN. The record says where before it is done, so that whoever comes after us finds it.
+pub(super) async fn start(setup: Setup, seat: String, server: Id, epoch: u64, slot: Slot) -> Outcome {
+    let claim = Claim { owner: OWNER.into(), epoch };
+    let failed = match try_start(&setup, &seat, server, &claim, slot).await {
+        Ok(printed) => return Outcome::Started { server, slot, printed },
+        Err(reason) => reason,
+    };
+    tracing::error!(%server, reason = failed, "a server cannot be started");
+    let written = write(&setup.bus, &seat, &claim, |record, now| {
+        (record.state, record.since, record.reason) = (InstanceState::Failed, now, Some(failed.clone()));
+    });
+    if let Err(failure) = written.await {
+        tracing::warn!(%server, %failure, "that a server failed cannot be recorded");
+    }
+    Outcome::Failed { server }
+}
+
+async fn try_start(
+    setup: &Setup,
+    seat: &str,
+    server: Id,
+    claim: &Claim,
+    slot: Slot,
+) -> Result<Option<OwnedFd>, String> {
+    let text = |missing: Missing| missing.to_string();
+    let start = material::gather(&setup.bus, &setup.directory, server, claim.epoch, slot).await.map_err(text)?;
+    let host = setup.host;
+    let written = write(&setup.bus, seat, claim, move |record, now| {
+        (record.host, record.slot) = (Some(host), Some(slot));
+        (record.state, record.since) = (InstanceState::Starting, now);
+    });
+    written.await.map_err(|failure| failure.to_string())?;
+    let started = setup.helper.done(Request::Start(Box::new(start))).await;
+    started.map_err(|failure: helper::Failure| failure.to_string())
+}
+
+/// Says that an instance serves.
+pub(super) async fn online(setup: Setup, seat: String, server: Id, claim: Claim) -> Outcome {
+    let written = write(&setup.bus, &seat, &claim, |record, now| {
+        if record.state != InstanceState::Online {
+            (record.state, record.since, record.reason) = (InstanceState::Online, now, None);
+        }
+    });
+    Outcome::Online { server, written: written.await.is_ok() }
+}
+
+/// Changes an instance's record under a claim.
+///
+/// # Errors
+///
+/// The store can't be reached, or the claim does not hold any more.
+pub(super) async fn write(
+    bus: &Bus,
+    seat: &str,
+    claim: &Claim,
+    change: impl Fn(&mut Record, Millis),
+) -> Result<(), Failure> {
+    let (_, now) = bus.here().await?;
+    let mut tries = 0;
+    loop {
+        let Some(stored) = bus.get::<Record>(seat).await? else { return Ok(()) };
+        let mut record = stored.record.clone();
+        change(&mut record, now);
+        if record == stored.record {
+            return Ok(());
+        }
+        let guard = Guard { revision: Some(stored.revision), claim: Some(claim.clone()) };
+        tries += 1;
+        match bus.write(vec![update(&record, guard)]).await {
+            Err(failure) if tries < 4 && matches!(failure.refusal(), Some(Refusal::Stale { .. })) => {}
+            done => return done.map(drop),
+        }
+    }
+}

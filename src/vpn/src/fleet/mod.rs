@@ -1,0 +1,422 @@
+//! All instances of this host: looks, plans, and has the plan's actions done beside each other.
+
+mod acts;
+mod material;
+mod retire;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use culvert_lease::Contact;
+use culvert_model::record::Instance as Record;
+use culvert_model::{Id, Millis, Slot};
+use culvert_records::{Claim, Failure, Query};
+use culvert_wire::helper;
+use tokio::sync::{Notify, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+
+use crate::instance::{Phase, Printout, Setup, Task};
+use crate::plan::{Action, Held, OWNER, Seat, View, Why, plan};
+use acts::Outcome;
+
+/// How often is looked whether something is to be done, if nothing says so earlier.
+const TICK: Duration = Duration::from_secs(1);
+
+/// How old the records of instances may get while this host waits for one of them, in milliseconds.
+const OLD: Millis = 2_000;
+
+/// A server that fails is left alone for this long, twice as long the next time, in milliseconds.
+const REST: Millis = 1_000;
+
+/// The longest of these times, in milliseconds.
+const LONGEST: Millis = 30_000;
+
+/// Who ran this long is healthy: its failures are forgotten, in milliseconds.
+const HEALTHY: Millis = 60_000;
+
+/// How long the helper may take to tell what runs before the rest goes on without.
+const LIST: Duration = Duration::from_millis(800);
+
+/// How long the records may take to be read.
+const READ: Duration = Duration::from_secs(5);
+
+/// All instances of this host.
+pub struct Fleet {
+    setup: Setup,
+    begun: Instant,
+    contact: Contact,
+    seats: Option<Vec<Seat>>,
+    read: Millis,
+    stale: bool,
+    running: Vec<helper::Instance>,
+    held: BTreeMap<String, Held>,
+    attended: BTreeMap<Slot, Attended>,
+    failures: BTreeMap<Id, Failing>,
+    busy: BTreeSet<Id>,
+    work: JoinSet<Outcome>,
+    kept: BTreeMap<Slot, OwnedFd>,
+    /// The ends of what instances print that were just started.
+    printed: BTreeMap<Slot, OwnedFd>,
+    stop: watch::Sender<bool>,
+    told: String,
+}
+
+/// An instance with its task.
+struct Attended {
+    server: Id,
+    seat: String,
+    task: JoinHandle<()>,
+    phase: watch::Receiver<Phase>,
+    printout: Arc<Printout>,
+    since: Millis,
+    recorded: bool,
+}
+
+/// What is known of a server that failed.
+#[derive(Debug, Clone, Copy)]
+struct Failing {
+    rest: Millis,
+    until: Millis,
+}
+
+impl Fleet {
+    /// A fleet that knows nothing yet. `kept` are the management connections that were kept for us, by slot.
+    #[must_use]
+    pub fn new(setup: Setup, kept: BTreeMap<Slot, OwnedFd>) -> Self {
+        Self {
+            setup,
+            begun: Instant::now(),
+            contact: Contact::new(crate::plan::LEASE / 2),
+            seats: None,
+            read: 0,
+            stale: true,
+            running: Vec::new(),
+            held: BTreeMap::new(),
+            attended: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            busy: BTreeSet::new(),
+            work: JoinSet::new(),
+            kept,
+            printed: BTreeMap::new(),
+            stop: watch::Sender::new(false),
+            told: String::new(),
+        }
+    }
+
+    /// Runs until it is dropped. `changed` says that the records of instances have changed.
+    pub async fn run(&mut self, changed: Arc<Notify>) {
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut versions = self.setup.directory.versions();
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = changed.notified() => self.stale = true,
+                Ok(()) = versions.changed() => {}
+                Some(Ok(outcome)) = self.work.join_next() => self.take(outcome),
+            }
+            while let Some(Ok(outcome)) = self.work.try_join_next() {
+                self.take(outcome);
+            }
+            if self.setup.directory.ready() {
+                self.look().await;
+                self.act();
+            }
+        }
+    }
+
+    /// Lets the instances finish what they are answering; what runs, runs on.
+    pub async fn leave(&mut self, most: Duration) {
+        self.stop.send_replace(true);
+        let tasks: Vec<_> = std::mem::take(&mut self.attended).into_values().map(|attended| attended.task).collect();
+        let _ = timeout(most, async {
+            for task in tasks {
+                let _ = task.await;
+            }
+        })
+        .await;
+    }
+
+    fn now(&self) -> Millis {
+        u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(Millis::MAX)
+    }
+
+    /// Looks at what runs, and at the records if they may have changed.
+    async fn look(&mut self) {
+        match timeout(LIST, self.setup.helper.list()).await {
+            Ok(Ok(running)) => self.found(running),
+            // What ran before is taken to run on.
+            Ok(Err(failure)) => tracing::warn!(%failure, "what runs cannot be looked at"),
+            Err(_) => tracing::warn!("the helper is slow"),
+        }
+        let waiting = self.contact.uninterrupted() < crate::plan::LEASE || self.waits();
+        if self.stale || self.seats.is_none() || (waiting && self.now() >= self.read + OLD) {
+            self.read_seats().await;
+        }
+    }
+
+    fn found(&mut self, running: Vec<helper::Instance>) {
+        self.running = running;
+        let gone = |slot: &Slot| !self.running.iter().any(|instance| instance.slot == *slot && instance.running);
+        for (slot, _) in self.kept.extract_if(.., |slot, _| gone(slot)) {
+            let _ = self.setup.notify.remove(&format!("instance-{slot}"));
+        }
+    }
+
+    /// Whether this host might run a server of which it has no instance.
+    fn waits(&self) -> bool {
+        let directory = self.setup.directory.read();
+        let ours = |server: Id| self.held.values().any(|held| held.server == server);
+        directory
+            .servers
+            .values()
+            .any(|server| server.online && server.hosts.contains(&self.setup.host) && !ours(server.id))
+    }
+
+    async fn read_seats(&mut self) {
+        self.stale = false;
+        let read = timeout(READ, self.setup.bus.find::<Record>(Query::all()));
+        let answer = match read.await {
+            Ok(Ok(page)) if page.cached => Err(Failure::Unavailable),
+            Ok(Ok(page)) if page.next.is_some() => self.setup.bus.list::<Record>(Query::all()).await,
+            Ok(Ok(page)) => Ok(page.items),
+            Ok(Err(failure)) => Err(failure),
+            Err(_) => Err(Failure::Unavailable),
+        };
+        let now = self.now();
+        match answer {
+            Ok(stored) => {
+                self.contact.answered(now);
+                self.read = now;
+                self.seats = Some(stored.iter().filter_map(Seat::of).collect());
+            }
+            Err(failure) => {
+                tracing::warn!(%failure, "the records of instances cannot be read; what runs, runs on");
+                self.contact.failed();
+                // On the strength of old records nothing is claimed and nothing is stopped.
+                self.seats = None;
+            }
+        }
+    }
+
+    /// Plans, and begins what is planned.
+    fn act(&mut self) {
+        self.tend();
+        let actions = {
+            let directory = self.setup.directory.read();
+            let covered = directory.servers.values().filter(|server| directory.covers(server)).map(|server| server.id);
+            let covered = covered.collect();
+            let attended = self.attended.keys().copied().collect();
+            let resting = self.failures.iter().map(|(server, failing)| (*server, failing.until)).collect();
+            plan(&View {
+                host: self.setup.host,
+                now: self.now(),
+                contact: self.contact.uninterrupted(),
+                servers: &directory.servers,
+                covered: &covered,
+                seats: self.seats.as_deref(),
+                running: &self.running,
+                held: &self.held,
+                attended: &attended,
+                resting: &resting,
+                busy: &self.busy,
+            })
+        };
+        for action in actions {
+            tracing::debug!(%action, "planned");
+            self.begin(action);
+        }
+        self.tell();
+    }
+
+    /// Notices what became of the instances.
+    fn tend(&mut self) {
+        let now = self.now();
+        let mut online = Vec::new();
+        for attended in self.attended.values_mut() {
+            let is_online = matches!(*attended.phase.borrow(), Phase::Online(_));
+            if is_online && !attended.recorded && !self.busy.contains(&attended.server) {
+                online.push((attended.seat.clone(), attended.server));
+                attended.recorded = true;
+            }
+            if is_online && now >= attended.since + HEALTHY {
+                self.failures.remove(&attended.server);
+            }
+        }
+        for (seat, server) in online {
+            if let Some(claim) = self.claim(&seat) {
+                self.busy.insert(server);
+                self.work.spawn(acts::online(self.setup.clone(), seat, server, claim));
+            }
+        }
+        self.attended.retain(|_, attended| !attended.task.is_finished());
+    }
+
+    fn claim(&self, seat: &str) -> Option<Claim> {
+        self.held.get(seat).map(|held| Claim { owner: OWNER.into(), epoch: held.epoch })
+    }
+
+    fn begin(&mut self, action: Action) {
+        if !matches!(action, Action::Renew { .. } | Action::Attach { .. }) {
+            tracing::info!(%action, "acting");
+        }
+        self.busy.extend(action.server());
+        let (setup, sent) = (self.setup.clone(), self.now());
+        match action {
+            Action::Create { server, number } => drop(self.work.spawn(acts::create(setup, server, number))),
+            Action::Claim { seat, server, revision } => {
+                self.work.spawn(acts::claim(setup, seat, server, Some(revision), sent));
+            }
+            Action::Continue { seat, server, epoch } => {
+                self.work.spawn(acts::resume(setup, seat, server, epoch, sent));
+            }
+            Action::Renew { seat, epoch } => {
+                self.held.entry(seat.clone()).and_modify(|held| held.renewing = true);
+                self.work.spawn(acts::renew(setup, seat, epoch, sent));
+            }
+            Action::Start { seat, server, epoch, slot } => {
+                self.work.spawn(acts::start(setup, seat, server, epoch, slot));
+            }
+            Action::Attach { seat, server, slot, pid } => self.attach(seat, server, slot, pid),
+            Action::Bury { seat, server, slot } => self.bury(seat, server, slot),
+            Action::Stop { server, slot, why } => {
+                self.abandon(slot);
+                let held = self.held.iter().find(|(_, held)| held.server == server && why != Why::Double);
+                let held = held.map(|(seat, held)| (seat.clone(), Claim { owner: OWNER.into(), epoch: held.epoch }));
+                self.work.spawn(retire::stop(setup, server, slot, why, held));
+            }
+            Action::Retire { seat, server, epoch } => {
+                let claim = Claim { owner: OWNER.into(), epoch };
+                self.work.spawn(retire::retire(setup, seat, server, claim));
+            }
+        }
+    }
+
+    fn attach(&mut self, seat: String, server: Id, slot: Slot, pid: u32) {
+        self.busy.remove(&server);
+        let (phase, phases) = watch::channel(Phase::Starting);
+        let printout = Arc::new(Printout::default());
+        let task = Task {
+            setup: self.setup.clone(),
+            server,
+            seat: seat.clone(),
+            slot,
+            pid,
+            kept: self.kept.remove(&slot),
+            printed: self.printed.remove(&slot),
+            phase,
+            last: printout.clone(),
+            stop: self.stop.subscribe(),
+        };
+        tracing::info!(%server, %slot, pid, kept = task.kept.is_some(), "attending to an instance");
+        let task = tokio::spawn(task.run());
+        let since = self.now();
+        self.attended.insert(slot, Attended { server, seat, task, phase: phases, printout, since, recorded: false });
+    }
+
+    fn bury(&mut self, seat: Option<String>, server: Id, slot: Slot) {
+        let reason = match self.abandon(slot) {
+            Some(attended) => attended.printout.reason(),
+            None => "openvpn ended while nobody attended to it".into(),
+        };
+        tracing::warn!(%server, %slot, reason, "an instance has ended by itself");
+        self.fail(server);
+        let held = seat.and_then(|seat| Some((self.claim(&seat)?, seat)));
+        self.work.spawn(retire::bury(self.setup.clone(), server, slot, held, reason));
+    }
+
+    /// No longer attends to a slot.
+    fn abandon(&mut self, slot: Slot) -> Option<Attended> {
+        // A connection that was kept for us is of no use for the next instance in this slot.
+        self.kept.remove(&slot);
+        let _ = self.setup.notify.remove(&format!("instance-{slot}"));
+        let attended = self.attended.remove(&slot);
+        if let Some(attended) = &attended {
+            attended.task.abort();
+        }
+        attended
+    }
+
+    fn fail(&mut self, server: Id) {
+        let now = self.now();
+        let rest = self.failures.get(&server).map_or(REST, |failing| (failing.rest * 2).min(LONGEST));
+        self.failures.insert(server, Failing { rest, until: now + rest });
+    }
+
+    /// Takes in what came of an action.
+    fn take(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Claimed { seat, server, number, epoch, sent } => {
+                self.busy.remove(&server);
+                self.contact.answered(self.now());
+                self.held.insert(seat, Held { server, number, epoch, renewed: sent, renewing: false });
+            }
+            Outcome::Renewed { seat, epoch, sent } => {
+                self.contact.answered(self.now());
+                if let Some(held) = self.held.get_mut(&seat).filter(|held| held.epoch == epoch) {
+                    (held.renewed, held.renewing) = (sent, false);
+                }
+            }
+            Outcome::NotRenewed { seat } => {
+                self.contact.failed();
+                let now = self.now();
+                if let Some(held) = self.held.get_mut(&seat) {
+                    // Again in a second.
+                    held.renewed = (now + 1_000).saturating_sub(crate::plan::RENEW);
+                    held.renewing = false;
+                }
+            }
+            Outcome::Lost { seat, server } => {
+                self.contact.answered(self.now());
+                tracing::warn!(%server, seat, "the claim of an instance has run out or is another's");
+                self.held.remove(&seat);
+                self.busy.remove(&server);
+                self.stale = true;
+            }
+            Outcome::Started { server, slot, printed } => {
+                self.busy.remove(&server);
+                // The list tells its process; then somebody attends to it.
+                self.printed.extend(printed.map(|printed| (slot, printed)));
+            }
+            Outcome::Online { server, written } => {
+                self.busy.remove(&server);
+                let ours = self.attended.values_mut().filter(|attended| attended.server == server);
+                ours.for_each(|attended| attended.recorded = written);
+            }
+            Outcome::Failed { server } => {
+                self.fail(server);
+                self.busy.remove(&server);
+                self.stale = true;
+            }
+            Outcome::Retired { server, seat } => {
+                self.busy.remove(&server);
+                self.held.retain(|id, held| held.server != server && Some(id) != seat.as_ref());
+                self.failures.remove(&server);
+                self.stale = true;
+            }
+            Outcome::Again { server } => {
+                self.busy.remove(&server);
+                self.stale = true;
+            }
+        }
+    }
+
+    /// One line for whoever looks.
+    fn tell(&mut self) {
+        let (mut online, mut clients) = (0, 0);
+        for attended in self.attended.values() {
+            if let Phase::Online(count) = *attended.phase.borrow() {
+                online += 1;
+                clients += count;
+            }
+        }
+        let told = format!("{online} of {} instances online, {clients} clients", self.running.len());
+        if told != self.told {
+            self.setup.notify.status(&told);
+            self.told = told;
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Records for tests.
+
+use culvert_model::record::{Route, Server, User};
+use culvert_model::{Cipher, Digest, HostId, Id, Port, Protocol};
+
+/// An id from a number.
+pub fn id(number: u8) -> Id {
+    let mut bytes = [0; 12];
+    bytes[11] = number;
+    Id::from_bytes(bytes)
+}
+
+/// The one host.
+pub fn host() -> HostId {
+    "00000000000000000000000000000001".parse().expect("a host id")
+}
+
+/// Another host.
+pub fn other_host() -> HostId {
+    "00000000000000000000000000000002".parse().expect("a host id")
+}
+
+pub fn route(network: &str, net_gateway: bool) -> Route {
+    Route {
+        network: network.parse().expect("a network"),
+        comment: None,
+        metric: None,
+        nat: true,
+        nat_interface: None,
+        nat_netmap: None,
+        net_gateway,
+    }
+}
+
+/// The server 200 of organisation 100 on [`host`].
+pub fn server() -> Server {
+    Server {
+        id: id(200),
+        name: "server".into(),
+        online: true,
+        started: None,
+        network: "10.201.0.0/24".parse().expect("a network"),
+        bind_address: None,
+        protocol: Protocol::Udp,
+        port: Port::try_from(21194).expect("a port"),
+        organizations: vec![id(100)],
+        hosts: vec![host()],
+        replica_count: 1,
+        routes: Vec::new(),
+        certificate: Some(id(201)),
+        groups: Vec::new(),
+        dns_servers: Vec::new(),
+        search_domain: None,
+        cipher: Cipher::Aes256,
+        hash: Digest::Sha256,
+        dh_param_bits: 2048,
+        multi_device: false,
+        inter_client: true,
+        restrict_routes: true,
+        otp_auth: false,
+        ping_interval: 10,
+        ping_timeout: 60,
+        inactive_timeout: None,
+        session_timeout: None,
+        max_clients: 2000,
+        max_devices: 0,
+        tun_mtu: None,
+        mss_fix: None,
+        debug: false,
+        block_outside_dns: false,
+        pre_connect_msg: None,
+    }
+}
+
+/// A user of organisation 100.
+pub fn user(number: u8) -> User {
+    User {
+        id: id(number),
+        organization: id(100),
+        name: format!("user{number}"),
+        email: None,
+        groups: Vec::new(),
+        disabled: false,
+        auth_type: "local".into(),
+        yubico_id: None,
+        pin: false,
+        bypass_secondary: false,
+        client_to_client: false,
+        mac_addresses: None,
+        dns_servers: None,
+        dns_suffix: None,
+        port_forwarding: None,
+        network_links: Vec::new(),
+        certificate: id(number + 50),
+        last_active: None,
+    }
+}
