@@ -11,7 +11,7 @@ use http::{HeaderName, HeaderValue, Response, StatusCode};
 use hyper::body::{Body, Frame, SizeHint};
 
 use crate::connection::Work;
-use crate::inner::Answering;
+use crate::inner::{Answering, Broken};
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -48,9 +48,9 @@ impl Outward {
 
 impl Body for Outward {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Broken;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         if let Some(work) = &self.work {
             work.progress();
         }

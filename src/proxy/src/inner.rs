@@ -1,6 +1,7 @@
 //! The way to the api: HTTP/1.1 over loopback, on connections that are kept.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
 
 use crate::answer::Refusal;
 
@@ -61,7 +62,8 @@ pub struct Inward {
 #[derive(Debug)]
 pub struct Answering {
     body: Incoming,
-    deadline: std::pin::Pin<Box<tokio::time::Sleep>>,
+    /// Runs while the api pauses.
+    patience: Option<Pin<Box<Sleep>>>,
     /// Kept for the next request when the answer is whole, else closed.
     sender: Option<Sender>,
     inner: Inner,
@@ -90,18 +92,26 @@ impl Inner {
     ///
     /// The api is away or silent, or there is no room.
     pub async fn ask(&self, inward: Inward) -> Result<Response<Answering>, Refusal> {
-        let room = timeout(ROOM, self.0.room.clone().acquire_owned()).await;
-        let room = room.ok().and_then(Result::ok).ok_or(Refusal::Busy)?;
+        let room = self.room().await?;
         let begun = Instant::now();
         let (response, sender) =
             timeout_at(begun + ANSWER, self.seek(&inward, begun + SEEK)).await.map_err(|_| Refusal::Late)??;
         Ok(response.map(|body| Answering {
             body,
-            deadline: Box::pin(sleep(PAUSE)),
+            patience: None,
             sender: Some(sender),
             inner: self.clone(),
             _room: room,
         }))
+    }
+
+    async fn room(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        let room = &self.0.room;
+        if let Ok(permit) = room.clone().try_acquire_owned() {
+            return Ok(permit);
+        }
+        let waited = timeout(ROOM, room.clone().acquire_owned()).await;
+        waited.ok().and_then(Result::ok).ok_or(Refusal::Busy)
     }
 
     /// Tries until the api answers. A request that may have reached it is sent again only if it changes nothing.
@@ -186,25 +196,40 @@ async fn attempt(mut sender: Sender, inward: &Inward) -> Tried {
     }
 }
 
+/// Why an answer broke off.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// The api went away.
+    #[error("the api broke off its answer")]
+    Gone(#[from] hyper::Error),
+    /// The api paused for too long.
+    #[error("the api does not go on with its answer")]
+    Silent,
+}
+
 impl Answering {
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let polled = std::pin::Pin::new(&mut self.body).poll_frame(cx);
-        match &polled {
-            Poll::Ready(Some(Ok(_))) => self.deadline.as_mut().reset(Instant::now() + PAUSE),
-            Poll::Ready(None) => {
-                if let Some(sender) = self.sender.take() {
-                    self.inner.keep(sender);
-                }
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Ready(Some(frame)) => {
+                self.patience = None;
+                Poll::Ready(Some(frame.map_err(Broken::from)))
             }
-            Poll::Ready(Some(Err(_))) => self.sender = None,
-            // The api paused for too long: the connection is closed, which ends the body with an error.
+            Poll::Ready(None) => {
+                self.whole();
+                Poll::Ready(None)
+            }
             Poll::Pending => {
-                if self.deadline.as_mut().poll(cx).is_ready() {
-                    self.sender = None;
-                }
+                let patience = self.patience.get_or_insert_with(|| Box::pin(sleep(PAUSE)));
+                patience.as_mut().poll(cx).map(|()| Some(Err(Broken::Silent)))
             }
         }
-        polled
+    }
+
+    /// Keeps the connection for the next request.
+    fn whole(&mut self) {
+        if let Some(sender) = self.sender.take() {
+            self.inner.keep(sender);
+        }
     }
 
     pub(crate) fn is_end(&self) -> bool {
@@ -219,8 +244,8 @@ impl Answering {
 impl Drop for Answering {
     fn drop(&mut self) {
         // A body of known length is whole at its last byte; nobody asks it for the end behind that.
-        if let Some(sender) = self.sender.take().filter(|_| self.body.is_end_stream()) {
-            self.inner.keep(sender);
+        if self.body.is_end_stream() {
+            self.whole();
         }
     }
 }

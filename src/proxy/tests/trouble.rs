@@ -248,7 +248,7 @@ async fn streams_of_one_connection_are_answered_side_by_side() {
 async fn what_is_being_answered_is_answered_before_the_end() {
     let (release, released) = std::sync::mpsc::channel::<()>();
     let released = std::sync::Mutex::new(released);
-    let stand = Stand::bare(1000, 1000).await;
+    let mut stand = Stand::bare(1000, 1000).await;
     let listener = TcpListener::bind(stand.api).await.expect("the port is free");
     std::thread::spawn({
         let asked = stand.asked.clone();
@@ -269,10 +269,36 @@ async fn what_is_being_answered_is_answered_before_the_end() {
     let answer = tokio::spawn(sender.send_request(request(Method::GET, "/state", &[], "")));
     let asked = stand.asked.clone();
     until(|| !asked.lock().expect("no test panicked").is_empty()).await;
-    let finish = tokio::spawn(stand.running.finish());
+    let finish = tokio::spawn(stand.running.take().expect("it runs").finish());
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!finish.is_finished(), "it waits for the answer");
     release.send(()).expect("the api waits");
     assert_eq!(answer.await.expect("it ends").expect("an answer").status(), 200);
     tokio::time::timeout(Duration::from_secs(2), finish).await.expect("it ends").expect("it ends");
+}
+
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_never_taken_for_whole() {
+    let stand = Stand::bare(1000, 1000).await;
+    let listener = TcpListener::bind(stand.api).await.expect("the port is free");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 4096]).await.expect("a request");
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{").await.expect("it is taken");
+        }
+    });
+    for protocol in ["http/1.1", "h2"] {
+        let stream = TokioIo::new(stand.tls(&[protocol]).await.expect("a handshake"));
+        let path = "https://localhost/state";
+        let body = if protocol == "h2" {
+            let (mut sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.expect("HTTP/2");
+            tokio::spawn(connection);
+            sender.send_request(request(Method::GET, path, &[], "")).await.expect("an answer").into_body()
+        } else {
+            let (mut sender, connection) = http1::handshake(stream).await.expect("HTTP/1.1");
+            tokio::spawn(connection);
+            sender.send_request(request(Method::GET, "/state", &[], "")).await.expect("an answer").into_body()
+        };
+        assert!(body.collect().await.is_err(), "{protocol}");
+    }
 }

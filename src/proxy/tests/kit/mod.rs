@@ -72,7 +72,7 @@ pub struct Stand {
     pub plain: SocketAddr,
     pub api: SocketAddr,
     pub asked: Arc<Mutex<Vec<Asked>>>,
-    pub running: Running,
+    pub running: Option<Running>,
     certificate: CertificateDer<'static>,
     folder: tempfile::TempDir,
 }
@@ -154,7 +154,19 @@ impl Stand {
             terms: folder.path().join("proxy.sock"),
         };
         let running = setup.start();
-        Self { https: https_at, plain: plain_at, api, asked: Arc::default(), running, certificate, folder }
+        let stand = Self::before(https_at, plain_at, api, folder, certificate);
+        Self { running: Some(running), ..stand }
+    }
+
+    /// In front of a proxy that somebody else started.
+    pub fn before(
+        https: SocketAddr,
+        plain: SocketAddr,
+        api: SocketAddr,
+        folder: tempfile::TempDir,
+        certificate: CertificateDer<'static>,
+    ) -> Self {
+        Self { https, plain, api, asked: Arc::default(), running: None, certificate, folder }
     }
 
     pub fn terms_socket(&self) -> PathBuf {
