@@ -46,7 +46,7 @@ impl<S: Store> Server<S> {
         let mut stopped = stop.clone();
         loop {
             tokio::select! {
-                _ = stopped.wait_for(|stop| *stop) => break,
+                () = told(&mut stopped) => break,
                 Some(_) = peers.join_next(), if !peers.is_empty() => {}
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
@@ -87,4 +87,10 @@ impl<S: Store> Server<S> {
         }
         role
     }
+}
+
+/// Until the bus is to end.
+async fn told(stop: &mut watch::Receiver<bool>) {
+    // Nobody left to tell it means the same.
+    let _ = stop.wait_for(|stop| *stop).await;
 }

@@ -12,7 +12,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
 
 use super::outbox::{self, Outbox};
-use super::{Server, answer, subscription};
+use super::{Server, answer, subscription, told};
 use crate::request;
 use crate::roles::{Verdict, judge};
 use crate::store::Store;
@@ -38,7 +38,7 @@ pub async fn attend<S: Store>(server: Arc<Server<S>>, stream: UnixStream, role: 
         let frame = tokio::select! {
             // The peer is gone or does not read. What is open is dropped; a write that the store has begun is done.
             _ = &mut emptied => return,
-            _ = stop.wait_for(|stop| *stop) => break,
+            () = told(&mut stop) => break,
             Some(done) = peer.open.join_next(), if !peer.open.is_empty() => {
                 peer.bytes -= done.unwrap_or(0);
                 continue;
