@@ -64,6 +64,10 @@ fn tunnel(start: &Start) -> Vec<String> {
     }
     if start.protocol == Protocol::Udp {
         lines.push("explicit-exit-notify 1".to_owned());
+        if start.bind.is_none() {
+            // A client that came to one address of the host takes no answer from another.
+            lines.push("multihome".to_owned());
+        }
     }
     lines
 }
