@@ -1,7 +1,7 @@
 //! The console's files, which are part of the program.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
 use crate::answer::Outward;
@@ -33,6 +33,7 @@ impl Asset {
     pub fn response(&self, asked: &HeaderMap, head: bool) -> Response<Outward> {
         let known = asked.get(IF_NONE_MATCH).and_then(|tags| tags.to_str().ok());
         let fresh = known.is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == self.tag));
+        let head = head && !fresh;
         let bytes = if fresh || head { &[][..] } else { self.bytes };
         let mut response = Response::new(Outward::whole(Bytes::from_static(bytes)));
         if fresh {
@@ -43,6 +44,9 @@ impl Asset {
         // Kept by the browser, and asked for again each time, so that an upgrade shows at once.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(self.media));
+        if head {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(self.bytes.len()));
+        }
         response
     }
 }

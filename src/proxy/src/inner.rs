@@ -24,6 +24,8 @@ const AT_ONCE: usize = 512;
 const ROOM: Duration = Duration::from_secs(1);
 /// The most connections that are kept without being used.
 const KEPT: usize = 64;
+/// How long they are kept: less than the api keeps them, so that a request never meets its hanging up.
+const FRESH: Duration = Duration::from_secs(5);
 /// How long the api is looked for before a request is given up, and how often.
 const SEEK: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_millis(25);
@@ -41,7 +43,8 @@ pub struct Inner(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     address: SocketAddr,
-    kept: Mutex<Vec<Sender>>,
+    /// With the time of their last use, the latest last.
+    kept: Mutex<Vec<(Sender, Instant)>>,
     room: Arc<Semaphore>,
 }
 
@@ -155,22 +158,26 @@ impl Inner {
 
     fn take(&self) -> Option<Sender> {
         let mut kept = self.kept();
-        loop {
-            let sender = kept.pop()?;
-            if !sender.is_closed() {
+        let now = Instant::now();
+        while let Some((sender, used)) = kept.pop() {
+            if now - used > FRESH {
+                // All below are older.
+                kept.clear();
+            } else if !sender.is_closed() {
                 return Some(sender);
             }
         }
+        None
     }
 
     fn keep(&self, sender: Sender) {
         let mut kept = self.kept();
         if kept.len() < KEPT && !sender.is_closed() {
-            kept.push(sender);
+            kept.push((sender, Instant::now()));
         }
     }
 
-    fn kept(&self) -> MutexGuard<'_, Vec<Sender>> {
+    fn kept(&self) -> MutexGuard<'_, Vec<(Sender, Instant)>> {
         self.0.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -155,6 +155,7 @@ async fn the_console_is_served_without_the_api() {
         assert_eq!((again.status, again.body.len()), (304, 0));
         let head = stand.send(request(Method::HEAD, path, &[], "")).await;
         assert_eq!((head.status, head.body.len()), (200, 0));
+        assert_eq!(head.header("content-length"), Some(page.body.len().to_string().as_str()));
     }
 }
 

@@ -3,6 +3,7 @@
 mod kit;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use http::{Method, Request};
@@ -301,4 +302,29 @@ async fn an_answer_that_breaks_off_is_never_taken_for_whole() {
         };
         assert!(body.collect().await.is_err(), "{protocol}");
     }
+}
+
+/// The api hangs up on connections that are idle for ten seconds; a change sent at that moment would be lost.
+#[tokio::test]
+async fn a_connection_that_was_idle_for_long_is_not_used_again() {
+    let stand = Stand::bare(1000, 1000).await;
+    let listener = TcpListener::bind(stand.api).await.expect("the port is free");
+    let accepted = Arc::new(AtomicUsize::new(0));
+    let counted = accepted.clone();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            counted.fetch_add(1, Relaxed);
+            tokio::spawn(async move {
+                while stream.read(&mut [0; 4096]).await.is_ok_and(|count| count > 0) {
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.expect("it is taken");
+                }
+            });
+        }
+    });
+    for wait in [0, 100, 5200] {
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        let answer = stand.send(request(Method::POST, "/organization", &[JSON], "{}")).await;
+        assert_eq!(answer.status, 200);
+    }
+    assert_eq!(accepted.load(Relaxed), 2);
 }
