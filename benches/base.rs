@@ -28,8 +28,8 @@ pub fn measure() -> Result<Report> {
     drop(story);
 
     let town = Town::new()?;
-    let database = ReplicaSet::start_in(&town.server, 1)?;
-    let story = Story::begin(town, Setup::new(database.uri(), Town::SERVER))?;
+    let database = ReplicaSet::start_in(town.server.name(), std::net::Ipv4Addr::LOCALHOST.into(), 1)?;
+    let story = Story::begin(town, Setup::new(&database.uri("culvert"), Town::SERVER))?;
     users(&mut report, &story, "MongoDB", 25.0)?;
     drop(story);
 

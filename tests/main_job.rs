@@ -28,8 +28,8 @@ fn embedded() -> Result<Story> {
 /// A replica set of one, on the loopback interface of the appliance's namespace.
 fn mongodb() -> Result<(Story, ReplicaSet)> {
     let town = Town::new()?;
-    let database = ReplicaSet::start_in(&town.server, 1)?;
-    let story = Story::begin(town, Setup::new(database.uri(), Town::SERVER))?;
+    let database = ReplicaSet::start_in(town.server.name(), std::net::Ipv4Addr::LOCALHOST.into(), 1)?;
+    let story = Story::begin(town, Setup::new(&database.uri("culvert"), Town::SERVER))?;
     Ok((story, database))
 }
 

@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -84,6 +85,23 @@ impl ReplicaSet {
         let member = Member { address, folder: folder.path().join("0"), process: None };
         let mut set = Self { members: vec![member], namespace: None, _folder: folder };
         set.launch(0, if of_a_set { &["--replSet", NAME] } else { &[] })?;
+        Ok(set)
+    }
+
+    /// A set of one member that lets only this user in, who may do anything.
+    pub fn start_guarded(user: &str, password: &str) -> Result<Self> {
+        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        let folder = TempDir::with_prefix("culvert-mongod-")?;
+        let key = folder.path().join("key");
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&key)?.write_all(b"only a test's key")?;
+        let member = Member { address, folder: folder.path().join("0"), process: None };
+        let mut set = Self { members: vec![member], namespace: None, _folder: folder };
+        set.launch(0, &["--replSet", NAME, "--keyFile", key.to_str().context("a path in UTF-8")?])?;
+        let config = json!({ "_id": NAME, "members": [{ "_id": 0, "host": address.to_string() }] });
+        set.command(0, json!({ "replSetInitiate": config }))?;
+        set.primary()?;
+        // The first user may be made by anybody on loopback.
+        set.command(0, json!({ "createUser": user, "pwd": password, "roles": ["root"] }))?;
         Ok(set)
     }
 

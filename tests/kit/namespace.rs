@@ -24,6 +24,11 @@ impl Namespace {
         Ok(namespace)
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Runs `ip` in it.
     pub fn ip(&self, arguments: &str) -> Result<String> {
         let words: Vec<&str> = ["-n", &self.name].into_iter().chain(arguments.split(' ')).collect();
