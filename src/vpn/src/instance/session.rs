@@ -403,3 +403,6 @@ impl Session {
         self.clients.get(&number)?.proof.as_ref()
     }
 }
+
+#[cfg(test)]
+mod tests;
