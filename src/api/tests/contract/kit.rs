@@ -1,0 +1,179 @@
+//! An api on a real bus with the embedded store and a real queue, all in this process, asked over HTTP.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use culvert_api::api::Api;
+use culvert_api::{event, first, process};
+use culvert_bus::heartbeat::{self, Machine};
+use culvert_bus::identity::Identity;
+use culvert_bus::server::Server;
+use culvert_bus::store::embedded::Embedded;
+use culvert_model::{HostId, Role};
+use culvert_records::Bus;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+/// Everything that runs.
+pub struct World {
+    /// The api itself.
+    pub api: Api,
+    /// The bus as `vpn` sees it.
+    pub vpn: Bus,
+    address: SocketAddr,
+    store: Arc<Embedded>,
+    folder: TempDir,
+    host: HostId,
+    stop: watch::Sender<bool>,
+}
+
+/// An answer.
+#[derive(Debug)]
+pub struct Answered {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub bytes: Bytes,
+}
+
+impl Answered {
+    /// The body as JSON.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The body of an answer with 200.
+    pub fn good(&self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{self:?}");
+        self.json()
+    }
+
+    /// The error's id, of an answer with this status.
+    pub fn bad(&self, status: u16) -> String {
+        assert_eq!(self.status.as_u16(), status, "{self:?}");
+        let body = self.json();
+        assert!(body["error_msg"].as_str().is_some_and(|text| !text.is_empty()), "{self:?}");
+        body["error"].as_str().expect("an id").to_owned()
+    }
+
+    /// The body as text.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.bytes).into_owned()
+    }
+}
+
+/// A console that is logged in, or nobody.
+#[derive(Debug, Clone, Default)]
+pub struct Console {
+    pub cookie: String,
+    pub csrf: String,
+}
+
+impl World {
+    /// Starts everything but a queue.
+    pub async fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let identity = Identity::keep(folder.path()).expect("an identity");
+        let store = Arc::new(Embedded::open(&folder.path().join("store.sqlite"), identity.host).expect("a store"));
+        let (stop, _) = watch::channel(false);
+        let host = identity.host;
+        let beating = store.clone();
+        let machine = Machine::here(identity);
+        tokio::spawn(async move { heartbeat::run(&*beating, machine).await.map_err(|copied| copied.to_string()) });
+        let bus = Self::bus(&store, folder.path(), Role::Api, host, &stop);
+        let vpn = Self::bus(&store, folder.path(), Role::Vpn, host, &stop);
+        let api = Api::new(bus);
+        tokio::spawn(event::follow(api.clone()));
+        tokio::spawn(first::keep(api.clone()));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        tokio::spawn(process::serve_requests(api.clone(), listener));
+        let world = Self { api, vpn, address, store, folder, host, stop };
+        let there = world.api.first.subscribe().wait_for(|there| *there).await.is_ok();
+        assert!(there, "there is an administrator");
+        world
+    }
+
+    fn bus(store: &Arc<Embedded>, folder: &Path, role: Role, host: HostId, stop: &watch::Sender<bool>) -> Bus {
+        let path = folder.join(format!("{role}.sock"));
+        let listener = UnixListener::bind(&path).expect("a socket");
+        let server = Server::new(store.clone(), None, host, Box::new(move |_| Some(role)));
+        let stopped = stop.subscribe();
+        tokio::spawn(async move { server.serve(&listener, stopped).await });
+        Bus::new(path)
+    }
+
+    /// Starts a queue besides.
+    pub fn start_queue(&self) {
+        let bus = Self::bus(&self.store, self.folder.path(), Role::Queue, self.host, &self.stop);
+        let mut stopped = self.stop.subscribe();
+        tokio::spawn(culvert_queue::attend(bus, async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
+        }));
+    }
+
+    /// Asks.
+    pub async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<Value>) -> Answered {
+        let stream = TcpStream::connect(self.address).await.expect("the api listens");
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP");
+        tokio::spawn(connection);
+        let method: Method = method.parse().expect("a method");
+        let mut request = Request::builder().method(method).uri(path).header("host", "api");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let request = request.body(Full::new(Bytes::from(body))).expect("a request");
+        let asked = timeout(Duration::from_secs(70), sender.send_request(request)).await.expect("in time");
+        let (head, body) = asked.expect("an answer").into_parts();
+        let bytes = body.collect().await.expect("a body").to_bytes();
+        Answered { status: head.status, headers: head.headers, bytes }
+    }
+
+    /// Asks as somebody.
+    pub async fn ask(&self, console: &Console, method: &str, path: &str, body: Option<Value>) -> Answered {
+        let headers =
+            [("cookie", console.cookie.as_str()), ("csrf-token", &console.csrf), ("culvert-host", "vpn.example.org")];
+        self.send(method, path, &headers, body).await
+    }
+
+    /// Reads as somebody.
+    pub async fn get(&self, console: &Console, path: &str) -> Answered {
+        self.ask(console, "GET", path, None).await
+    }
+
+    /// Logs in with the generated password.
+    pub async fn log_in(&self) -> Console {
+        let first = first::password(&self.api).await.unwrap_or_else(|no| panic!("{no:?}"));
+        self.log_in_as(&first.username, &first.password).await
+    }
+
+    /// Logs in.
+    pub async fn log_in_as(&self, username: &str, password: &str) -> Console {
+        let body = json!({ "username": username, "password": password });
+        let answer = self.send("POST", "/auth/session", &[], Some(body)).await;
+        assert_eq!(answer.good()["authenticated"], true);
+        let cookie = answer.headers["set-cookie"].to_str().expect("ASCII");
+        assert!(cookie.contains("HttpOnly; Secure; SameSite=Lax; Path=/; Max-Age=43200"), "{cookie}");
+        let cookie = cookie.split(';').next().expect("a pair").to_owned();
+        let state = self.send("GET", "/state", &[("cookie", &cookie)], None).await.good();
+        let csrf = state["csrf_token"].as_str().expect("a token").to_owned();
+        assert_eq!(csrf.len(), 32);
+        Console { cookie, csrf }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+    }
+}

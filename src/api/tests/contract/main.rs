@@ -1,0 +1,5 @@
+//! The api from outside, over HTTP, on a real bus and a real queue.
+
+mod access;
+mod kit;
+mod story;
