@@ -19,6 +19,8 @@ use culvert_daemon::Context;
 use culvert_lease::Terms;
 use culvert_model::{HostId, Id, Millis};
 use culvert_records::Bus;
+use look::Look;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 /// A job's lease: 15 s, renewed every 5 s.
@@ -54,19 +56,28 @@ impl Desk {
 /// None: it waits for a bus that is away.
 pub async fn serve(context: Context) -> Result<(), Box<dyn Error>> {
     let bus = Bus::new(context.run.join("bus.sock"));
-    let (stop, stopped) = tokio::sync::watch::channel(false);
     context.notify.ready();
-    let desk = Arc::new(Desk::open(bus).await);
-    let mut look = look::Look::new(desk, stopped);
-    tokio::select! {
-        () = look.run() => {}
-        () = context.stopped() => {}
-    }
-    // The receivers are in the look and its jobs.
-    let _ = stop.send(true);
-    // A job that can't give its lease back in time loses it by the clock.
-    let _ = timeout(FAREWELL, look.farewell()).await;
+    attend(bus, context.stopped()).await;
     Ok(())
+}
+
+/// Does jobs until it is told to stop; gives back those that it has not ended by then.
+pub async fn attend(bus: Bus, stop: impl Future<Output = ()>) {
+    let (stopping, stopped) = watch::channel(false);
+    let work = async {
+        let mut look = Look::new(Arc::new(Desk::open(bus).await), stopped);
+        look.run().await;
+    };
+    tokio::pin!(work);
+    tokio::select! {
+        () = &mut work => {}
+        () = stop => {
+            // Always heard: the work has a receiver, or it has not begun.
+            let _ = stopping.send(true);
+            // A job that can't give its lease back in time loses it by the clock.
+            let _ = timeout(FAREWELL, work).await;
+        }
+    }
 }
 
 impl Desk {

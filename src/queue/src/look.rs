@@ -44,8 +44,17 @@ impl Look {
         Self { desk, stopped, jobs: JoinSet::new(), doing: HashMap::new(), most }
     }
 
-    /// Looks for jobs whenever there may be some, for ever. Cancel safe.
+    /// Looks for jobs whenever there may be some, until it is stopped and every job has given its lease back.
     pub async fn run(&mut self) {
+        let mut stopped = self.stopped.clone();
+        tokio::select! {
+            () = self.attend() => {}
+            _ = stopped.wait_for(|stop| *stop) => {}
+        }
+        while self.jobs.join_next().await.is_some() {}
+    }
+
+    async fn attend(&mut self) {
         let mut news = self.desk.bus.subscribe(&[Kind::Job]).await;
         let mut again = Instant::now();
         let mut looked = again;
@@ -64,11 +73,6 @@ impl Look {
                 }
             }
         }
-    }
-
-    /// Waits until every job that was begun has given its lease back.
-    pub async fn farewell(&mut self) {
-        while self.jobs.join_next().await.is_some() {}
     }
 
     /// Begins what can be begun, and says when to look again.

@@ -1,0 +1,129 @@
+//! A bus with the embedded store, and records to work on.
+
+#![allow(dead_code, reason = "each suite uses a part")]
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+use std::time::Duration;
+
+use culvert_bus::server::Server;
+use culvert_bus::store::embedded::Embedded;
+use culvert_model::record::{
+    Certificate, CertificateState, Job, JobState, Organization, Priority, Purpose, Settings, Work,
+};
+use culvert_model::{HostId, Id, Role};
+use culvert_records::{Bus, Query};
+use tempfile::TempDir;
+use tokio::net::UnixListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+/// One store, and a bus for every host and role.
+pub struct Cluster {
+    folder: TempDir,
+    store: Arc<Embedded>,
+    api: OnceCell<Bus>,
+    stop: watch::Sender<bool>,
+    pub host: HostId,
+}
+
+impl Cluster {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let host = HostId::new();
+        let store = Embedded::open(&folder.path().join("store.sqlite"), host).expect("a new store");
+        Self { folder, store: Arc::new(store), api: OnceCell::new(), stop: watch::Sender::new(false), host }
+    }
+
+    /// What the process of this role has on the first host.
+    pub fn bus(&self, role: Role) -> Bus {
+        self.bus_of(self.host, role)
+    }
+
+    /// What the suites look and change with.
+    pub fn api(&self) -> &Bus {
+        self.api.get_or_init(|| self.bus(Role::Api))
+    }
+
+    /// What the process of this role has on any host.
+    pub fn bus_of(&self, host: HostId, role: Role) -> Bus {
+        let socket = self.folder.path().join(format!("{}.sock", Id::new()));
+        let server = Server::new(self.store.clone(), None, host, Box::new(move |_| Some(role)));
+        let (stop, path) = (self.stop.subscribe(), socket.clone());
+        // On a thread of its own, as the bus is a process of its own.
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let listener = UnixListener::bind(path).expect("a new name");
+                server.serve(&listener, stop).await;
+            });
+        });
+        Bus::new(socket)
+    }
+
+    /// A queue on the first host.
+    pub fn queue(&self) -> JoinHandle<()> {
+        tokio::spawn(culvert_queue::attend(self.bus(Role::Queue), std::future::pending()))
+    }
+
+    /// An organisation without a CA.
+    pub async fn organization(&self) -> Id {
+        let id = Id::new();
+        let organization = Organization {
+            id,
+            name: "acme".into(),
+            auth_api: false,
+            auth_token: None,
+            auth_secret: None,
+            ca: None,
+            ca_expires: None,
+        };
+        self.api().insert(&organization).await.expect("a new organisation");
+        id
+    }
+
+    pub async fn settings(&self, change: impl FnOnce(&mut Settings)) {
+        let mut settings = Settings { rsa_bits: 2048, ..Settings::default() };
+        change(&mut settings);
+        self.api().insert(&settings).await.expect("no settings yet");
+    }
+
+    pub async fn certificates(&self, organization: Id, purpose: Purpose, state: CertificateState) -> Vec<Certificate> {
+        let certificates = self.api().list::<Certificate>(Query::all()).await.expect("the bus answers");
+        let mut certificates: Vec<_> = certificates.into_iter().map(|stored| stored.record).collect();
+        certificates.retain(|one| one.organization == organization && one.purpose == purpose && one.state == state);
+        certificates
+    }
+
+    pub async fn jobs(&self) -> usize {
+        self.api().list::<Job>(Query::all()).await.expect("the bus answers").len()
+    }
+}
+
+pub fn job(id: &str, work: Work, priority: Priority) -> Job {
+    Job {
+        id: id.into(),
+        work,
+        priority,
+        state: JobState::Open,
+        created: 0,
+        not_before: 0,
+        attempts: 0,
+        reserved: None,
+        preferred: None,
+        error: None,
+    }
+}
+
+/// Waits until the question is answered.
+pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "{what} within a minute");
+        sleep(Duration::from_millis(10)).await;
+    }
+}
