@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_child_is_buried_once() {
-        let child = sleeper();
+        let mut child = sleeper();
         let process = Process::open(child.id().cast_signed()).expect("it is there");
         assert!(process.alive());
         assert!(process.bury().is_none());
@@ -237,6 +237,7 @@ mod tests {
         assert!(matches!(process.bury(), Some(WaitStatus::Signaled(_, Signal::SIGTERM, _))));
         assert!(process.bury().is_none());
         assert!(process.signal(Signal::SIGTERM).is_err());
+        assert!(child.wait().is_err(), "it is buried");
     }
 
     #[test]

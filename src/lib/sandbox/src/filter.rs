@@ -33,8 +33,27 @@ const NAMESPACES: c_int = libc::CLONE_NEWNS
 const IOCTLS: [u64; 4] = [libc::FIONBIO, libc::FIOCLEX, libc::TCGETS, libc::FIONREAD];
 
 /// What openvpn asks of its tun device and of interfaces.
-const TUN_IOCTLS: [u64; 6] =
-    [libc::TUNSETIFF, libc::TUNGETIFF, libc::SIOCGIFMTU, libc::SIOCGIFFLAGS, libc::SIOCGIFADDR, libc::SIOCGIFNETMASK];
+const TUN_IOCTLS: [u64; 9] = [
+    libc::TUNSETIFF,
+    libc::TUNGETIFF,
+    libc::SIOCGIFCONF,
+    libc::SIOCGIFINDEX,
+    libc::SIOCGIFHWADDR,
+    libc::SIOCGIFMTU,
+    libc::SIOCGIFFLAGS,
+    libc::SIOCGIFADDR,
+    libc::SIOCGIFNETMASK,
+];
+
+/// What is asked of the kernel about the process itself; openvpn's libraries look at its capabilities.
+const PRCTLS: [c_int; 6] = [
+    libc::PR_SET_NAME,
+    libc::PR_GET_NAME,
+    libc::PR_GET_DUMPABLE,
+    libc::PR_CAPBSET_READ,
+    libc::PR_GET_SECUREBITS,
+    libc::PR_GET_NO_NEW_PRIVS,
+];
 
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
@@ -86,8 +105,8 @@ fn conditions(call: c_long, posture: &Posture, own: Option<u32>, tun: bool) -> R
         libc::SYS_mmap | libc::SYS_mprotect => Ok(vec![rule(vec![not_executable()?])?]),
         libc::SYS_ioctl if tun => any_of(1, &[IOCTLS.as_slice(), &TUN_IOCTLS].concat()),
         libc::SYS_ioctl => any_of(1, &IOCTLS),
-        // A thread's name, and what it may never gain again.
-        libc::SYS_prctl => any_of(0, &[bits(libc::PR_SET_NAME), bits(libc::PR_GET_NAME), bits(libc::PR_GET_DUMPABLE)]),
+        // A thread's name, and questions about itself.
+        libc::SYS_prctl => any_of(0, &PRCTLS.map(bits)),
         // Limits are read, not set.
         libc::SYS_prlimit64 => any_of(2, &[0]),
         libc::SYS_tgkill => any_of(0, &[u64::from(own.unwrap_or_default())]),

@@ -147,7 +147,7 @@ const DATABASE: [(Place, Rights); 20] = joined(
 
 /// What openvpn reaches: its program and libraries, its instance's folder, its tun device. Its configuration is a
 /// descriptor. The device is one that only it sees where `link` makes it so, which adds the rule for that one.
-const OPENVPN: [(Place, Rights); 14] = [
+const OPENVPN: [(Place, Rights); 15] = [
     (At("/usr/sbin/openvpn"), Execute),
     (At("/usr/lib"), Read),
     (At("/usr/lib64"), Read),
@@ -159,6 +159,7 @@ const OPENVPN: [(Place, Rights); 14] = [
     (At("/etc/passwd"), Read),
     (At("/etc/group"), Read),
     (At("/etc/nsswitch.conf"), Read),
+    (At("/proc/sys/kernel/cap_last_cap"), Read),
     (At("/dev/urandom"), Read),
     (At("/dev/null"), Device),
     (Instance, Sockets),
