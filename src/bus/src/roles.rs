@@ -3,7 +3,7 @@
 use culvert_model::{Kind, Role};
 use culvert_wire::bus::{Request, Write};
 
-/// What a role may do with a kind, as letters:
+/// What a role may do with a kind, as letters; who only removes secrets need not see them:
 ///
 /// - `r` read: get, find, count, check, and hear of changes
 /// - `s` read by id, and only what belongs to a server's certificate
@@ -36,10 +36,10 @@ const TABLE: &[Line] = &[
     line(Kind::Session,         "cached", "riud",  "",    "",     "d",     ""),
     line(Kind::Settings,        "cached", "riud",  "r",   "r",    "r",     "r"),
     line(Kind::Organization,    "cached", "riud",  "r",   "ru",   "r",     "r"),
-    // The api can remove an organisation's CA key along with it, but never sees it.
+    // The api removes an organisation's CA key along with it, but never sees it.
     line(Kind::CaKey,           "",       "d",     "",    "rid",  "",      ""),
-    line(Kind::User,            "",       "riud",  "",    "",     "r",     "ru"),
-    line(Kind::UserSecret,      "",       "riud",  "",    "",     "",      "r"),
+    line(Kind::User,            "",       "riud",  "",    "",     "rd",    "ru"),
+    line(Kind::UserSecret,      "",       "riud",  "",    "",     "d",     "r"),
     line(Kind::Certificate,     "",       "riud",  "r",   "riud", "rud",   "r"),
     // The api puts keys into profiles; vpn gets the keys of servers and no user's.
     line(Kind::CertificateKey,  "",       "rd",    "",    "id",   "d",     "s"),
@@ -55,7 +55,6 @@ const TABLE: &[Line] = &[
     line(Kind::Log,             "",       "rid",   "i",   "i",    "rid",   "i"),
     line(Kind::Tls,             "",       "riud",  "r",   "riud", "r",     ""),
     line(Kind::TlsKey,          "",       "riud",  "",    "iud",  "",      ""),
-    // The codes in these open profiles: whoever sweeps them need not see them.
     line(Kind::ProfileLink,     "",       "riud",  "",    "",     "d",     ""),
 ];
 
@@ -189,6 +188,9 @@ mod tests {
     #[test]
     fn secrets_are_read_by_who_needs_them() {
         assert_eq!(readers(Kind::CaKey), [Role::Queue]);
+        for role in [Role::Pools, Role::Tasks] {
+            assert!(SECRETS.iter().all(|kind| !readers(*kind).contains(&role)), "{role}");
+        }
         assert_eq!(readers(Kind::AdminSecret), [Role::Api]);
         assert_eq!(readers(Kind::TlsKey), [Role::Api]);
         assert_eq!(readers(Kind::ProfileLink), [Role::Api]);
@@ -244,8 +246,8 @@ mod tests {
         assert_eq!(writers(Kind::Admin), [Role::Api]);
         assert_eq!(writers(Kind::Server), [Role::Api]);
         assert_eq!(writers(Kind::Settings), [Role::Api]);
-        assert_eq!(writers(Kind::User), [Role::Api, Role::Vpn]);
-        assert_eq!(writers(Kind::UserSecret), [Role::Api]);
+        assert_eq!(writers(Kind::User), [Role::Api, Role::Tasks, Role::Vpn]);
+        assert_eq!(writers(Kind::UserSecret), [Role::Api, Role::Tasks]);
         assert_eq!(writers(Kind::Organization), [Role::Api, Role::Queue]);
     }
 }

@@ -44,11 +44,14 @@ async fn carry_out<S: Store>(server: &Server<S>, request: Request) -> Answer<Rep
         Request::Find(query) => find(server, query).await,
         Request::Count(query) => store.count(query).await.map(Reply::Count),
         Request::Write { id, writes } => {
-            let targets: Vec<(Kind, String)> =
-                writes.iter().map(|write| write.target()).map(|(kind, id)| (kind, id.into())).collect();
-            let revisions = store.write(id, writes).await;
-            if let Some(cache) = &server.cache {
-                targets.iter().for_each(|(kind, id)| cache.forget(*kind, id));
+            let Some(cache) = &server.cache else {
+                return store.write(id, writes).await.map(|revisions| Reply::Written { revisions });
+            };
+            let revisions = store.write(id, writes.clone()).await;
+            match &revisions {
+                Ok(revisions) => cache.written(&writes, revisions),
+                Err(Trouble::Fault(Fault::Unknown)) => cache.forget(&writes),
+                Err(_) => {}
             }
             revisions.map(|revisions| Reply::Written { revisions })
         }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use culvert_model::{Index, Kind};
-use culvert_wire::bus::{Find, Key, PAGE, Position, Row};
+use culvert_wire::bus::{Find, Key, PAGE, Position, Row, Write};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep};
 
@@ -39,7 +39,11 @@ struct Shelf {
 }
 
 impl Shelf {
+    /// What was read before something newer was heard does not replace it.
     fn put(&mut self, row: Row) {
+        if self.rows.get(&row.id).is_some_and(|(known, _)| known.revision > row.revision) {
+            return;
+        }
         self.remove(&row.id);
         if self.rows.len() >= RECORDS || self.bytes + row.body.len() > BYTES {
             self.whole = false;
@@ -72,13 +76,46 @@ impl Cache {
         }
     }
 
-    /// A record was written, or may have been.
-    pub fn forget(&self, kind: Kind, id: &str) {
-        if let Some(shelf) = self.shelves().get_mut(&kind) {
-            shelf.remove(id);
-            if kind.announced() {
-                // Until it is heard of.
-                shelf.unknown.insert(id.into());
+    /// A record was read because it changed: this is how it is now, whatever was known.
+    fn heard(&self, kind: Kind, id: &str, row: Option<Row>) {
+        let mut shelves = self.shelves();
+        let shelf = shelves.entry(kind).or_default();
+        shelf.remove(id);
+        if let Some(row) = row {
+            shelf.put(row);
+        }
+    }
+
+    /// These writes were done, with these revisions.
+    pub fn written(&self, writes: &[Write], revisions: &[u64]) {
+        for (write, revision) in writes.iter().zip(revisions) {
+            let (kind, id) = write.target();
+            match write {
+                Write::Insert { body, .. } | Write::Update { body, .. } if cached(kind) => {
+                    let mut shelves = self.shelves();
+                    let shelf = shelves.entry(kind).or_default();
+                    let lease = shelf.rows.get(id).and_then(|(row, at)| aged(row, *at).lease);
+                    // Of the others, only those that were read are kept.
+                    if kind.announced() || shelf.rows.contains_key(id) {
+                        shelf.put(Row { id: id.into(), revision: *revision, body: body.clone(), lease });
+                    }
+                }
+                Write::Delete { .. } => self.read(kind, id, None),
+                Write::Add { .. } => self.forget(std::slice::from_ref(write)),
+                Write::Insert { .. } | Write::Update { .. } | Write::Check { .. } => {}
+            }
+        }
+    }
+
+    /// These writes may have been done.
+    pub fn forget(&self, writes: &[Write]) {
+        for (kind, id) in writes.iter().map(Write::target) {
+            if let Some(shelf) = self.shelves().get_mut(&kind) {
+                shelf.remove(id);
+                if kind.announced() {
+                    // Until it is heard of.
+                    shelf.unknown.insert(id.into());
+                }
             }
         }
     }
@@ -124,7 +161,7 @@ impl Cache {
                 match tail.recv().await {
                     Ok(Tail::Change(change)) if cached(change.kind) => {
                         match store.get(change.kind, &change.record).await {
-                            Ok(row) => self.read(change.kind, &change.record, row.as_ref()),
+                            Ok(row) => self.heard(change.kind, &change.record, row),
                             Err(_) => break,
                         }
                     }

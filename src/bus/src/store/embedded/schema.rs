@@ -69,6 +69,9 @@ impl OpenError {
         match error.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged(name, error.to_string()),
             Some(ErrorCode::DiskFull) => Self::Full(name),
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+                Self::Io(name, io::ErrorKind::PermissionDenied.into())
+            }
             _ => Self::Other(name, error),
         }
     }
