@@ -15,7 +15,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep, sleep, timeout, timeout_at};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use crate::answer::Refusal;
 
@@ -96,9 +96,7 @@ impl Inner {
     /// The api is away or silent, or there is no room.
     pub async fn ask(&self, inward: Inward) -> Result<Response<Answering>, Refusal> {
         let room = self.room().await?;
-        let begun = Instant::now();
-        let (response, sender) =
-            timeout_at(begun + ANSWER, self.seek(&inward, begun + SEEK)).await.map_err(|_| Refusal::Late)??;
+        let (response, sender) = timeout(ANSWER, self.seek(&inward)).await.map_err(|_| Refusal::Late)??;
         Ok(response.map(|body| Answering {
             body,
             patience: None,
@@ -118,7 +116,9 @@ impl Inner {
     }
 
     /// Tries until the api answers. A request that may have reached it is sent again only if it changes nothing.
-    async fn seek(&self, inward: &Inward, until: Instant) -> Result<(Response<Incoming>, Sender), Refusal> {
+    async fn seek(&self, inward: &Inward) -> Result<(Response<Incoming>, Sender), Refusal> {
+        // Counted from the first failure: an api that is killed in the middle of a long poll gets its time to start.
+        let mut until = None;
         loop {
             let tried = match self.connection().await {
                 Some(sender) => attempt(sender, inward).await,
@@ -130,7 +130,8 @@ impl Inner {
                 Tried::Lost if inward.method == Method::GET => Refusal::Away,
                 Tried::Lost => return Err(Refusal::Lost),
             };
-            if Instant::now() >= until {
+            let now = Instant::now();
+            if now >= *until.get_or_insert(now + SEEK) {
                 return Err(refusal);
             }
             // Nothing tells when the api listens again.
