@@ -7,7 +7,7 @@ use std::path::Path;
 use culvert_model::{Cipher, Digest, Protocol, Role};
 use culvert_wire::helper::Start;
 
-use crate::encoding;
+use crate::{bounds, encoding};
 
 /// The longest handshake in seconds; profiles say the same.
 const HAND_WINDOW: u16 = 70;
@@ -35,6 +35,7 @@ pub fn render(start: &Start, management: &Path) -> String {
 
 /// The device, the socket and the network.
 fn tunnel(start: &Start) -> Vec<String> {
+    let address = bounds::server_address(start.network);
     let mut lines = vec![
         format!("dev culvert{}", start.slot),
         "dev-type tun".to_owned(),
@@ -43,9 +44,14 @@ fn tunnel(start: &Start) -> Vec<String> {
     ];
     lines.extend(start.bind.map(|address| format!("local {address}")));
     lines.extend([
+        // What `server` stands for, which itself refuses networks larger than /16; without its pool of addresses, since
+        // `vpn` gives each client its own.
+        "mode server".to_owned(),
+        "tls-server".to_owned(),
         "topology subnet".to_owned(),
-        // No pool of addresses: `vpn` gives each client its own.
-        format!("server {} {} nopool", start.network.network(), start.network.netmask()),
+        "push \"topology subnet\"".to_owned(),
+        format!("ifconfig {address} {}", start.network.netmask()),
+        format!("push \"route-gateway {address}\""),
         // The helper has done both: openvpn may not, and need not, touch the network's configuration.
         "ifconfig-noexec".to_owned(),
         "route-noexec".to_owned(),

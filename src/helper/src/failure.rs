@@ -18,6 +18,12 @@ impl Failure {
     pub fn new(refusal: Refusal, detail: impl Into<String>) -> Self {
         Self { refusal, detail: detail.into() }
     }
+
+    /// What the kernel refused while something was being done.
+    pub fn system(doing: impl fmt::Display, error: impl Into<io::Error>) -> Self {
+        let error: io::Error = error.into();
+        Self::new(Refusal::System(number(&error)), format!("{doing}: {error}"))
+    }
 }
 
 impl fmt::Display for Failure {
@@ -36,11 +42,7 @@ pub trait During<T> {
 
 impl<T, E: Into<io::Error>> During<T> for Result<T, E> {
     fn during(self, doing: impl fmt::Display) -> Result<T, Failure> {
-        self.map_err(|error| {
-            let error: io::Error = error.into();
-            let number = number(&error);
-            Failure::new(Refusal::System(number), format!("{doing}: {error}"))
-        })
+        self.map_err(|error| Failure::system(doing, error))
     }
 }
 
@@ -48,4 +50,19 @@ impl<T, E: Into<io::Error>> During<T> for Result<T, E> {
 fn number(error: &io::Error) -> i32 {
     let inner = || error.get_ref()?.downcast_ref::<culvert_link::Error>()?.number();
     error.raw_os_error().or_else(inner).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_kernels_number_is_found_inside_other_errors() {
+        let kernel = || io::Error::from_raw_os_error(16);
+        let direct = Failure::system("doing", kernel());
+        let wrapped = Failure::system("doing", culvert_link::Error::new("trying", kernel()));
+        assert_eq!([direct.refusal, wrapped.refusal], [Refusal::System(16); 2]);
+        assert_eq!(Failure::system("doing", io::Error::other("no number")).refusal, Refusal::System(0));
+        assert!(wrapped.to_string().contains("doing: trying: "), "{wrapped}");
+    }
 }

@@ -29,6 +29,9 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// How soon after one repair the next one may follow: somebody who flushes without end must not keep us busy.
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How soon after one that failed.
+const LONG_PAUSE: Duration = Duration::from_secs(30);
+
 /// The multicast group of nftables' changes (`NFNLGRP_NFTABLES` is 7).
 const CHANGES: u32 = 1 << 6;
 
@@ -39,30 +42,23 @@ const BACKLOG: usize = 4 << 20;
 #[derive(Debug)]
 pub struct Firewall {
     guard: Option<Guard>,
-    changes: OwnedFd,
-    /// Whether what is installed may differ from what should be.
-    stale: bool,
-    repaired: Instant,
+    /// Tells of changes, where the kernel has nftables.
+    changes: Option<OwnedFd>,
+    /// Since when what is installed may differ from what should be: when to put that right.
+    due: Option<Instant>,
+    installed: Instant,
 }
 
 impl Firewall {
     /// Begins to listen for changes; installs nothing yet.
-    ///
-    /// # Errors
-    ///
-    /// When the kernel has no nftables.
-    pub fn new(guard: Option<Guard>) -> io::Result<Self> {
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let changes = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkNetFilter)?;
-        // Only a convenience: where it is refused, messages may be lost, which is noticed.
-        let _ = setsockopt(&changes, sockopt::RcvBufForce, &BACKLOG);
-        bind(changes.as_raw_fd(), &NetlinkAddr::new(0, CHANGES))?;
-        Ok(Self { guard, changes, stale: true, repaired: Instant::now() })
+    pub fn new(guard: Option<Guard>) -> Self {
+        let changes = listen().inspect_err(|error| eprintln!("changes to nftables will go unnoticed: {error}")).ok();
+        Self { guard, changes, due: Some(Instant::now()), installed: Instant::now() }
     }
 
     /// Becomes readable when somebody changed a table.
-    pub fn changes(&self) -> BorrowedFd<'_> {
-        self.changes.as_fd()
+    pub fn changes(&self) -> Option<BorrowedFd<'_>> {
+        self.changes.as_ref().map(AsFd::as_fd)
     }
 
     /// Puts the whole table in place.
@@ -71,10 +67,11 @@ impl Firewall {
     ///
     /// [`Refusal::NoFirewall`]; the table is as it was.
     pub fn install(&mut self, tunnels: &[&Tunnel]) -> Result<(), Failure> {
-        self.stale = true;
-        self.repaired = Instant::now();
-        self.run(&rules::table(self.guard.as_ref(), tunnels))?;
-        self.stale = false;
+        self.due = Some(Instant::now() + LONG_PAUSE);
+        let foreign = self.run(&rules::table(self.guard.as_ref(), tunnels))?;
+        self.installed = Instant::now();
+        // If somebody else was at it at the same time, which came first can't be told.
+        self.due = foreign.then(|| self.installed + PAUSE);
         Ok(())
     }
 
@@ -85,7 +82,10 @@ impl Firewall {
     ///
     /// [`Refusal::NoFirewall`].
     pub fn change(&mut self, transaction: &str, tunnels: &[&Tunnel]) -> Result<(), Failure> {
-        if self.stale || self.run(transaction).is_err() { self.install(tunnels) } else { Ok(()) }
+        match self.due.map_or_else(|| self.run(transaction), |_| Ok(true)) {
+            Ok(false) => Ok(()),
+            _ => self.install(tunnels),
+        }
     }
 
     /// Removes the table.
@@ -94,33 +94,33 @@ impl Firewall {
     ///
     /// [`Refusal::NoFirewall`].
     pub fn remove(&mut self) -> Result<(), Failure> {
-        self.run(rules::REMOVAL)
+        self.run(rules::REMOVAL).map(|_| ())
     }
 
     /// Takes note of changes that somebody else made.
     pub fn notice(&mut self) {
-        if self.read_changes(None) && !self.stale {
+        if self.read_changes(None) && self.due.is_none() {
             eprintln!("somebody changed the nftables table culvert: it is installed again");
-            self.stale = true;
+            self.due = Some(self.installed + PAUSE);
         }
     }
 
     /// When to call [`Firewall::repair`], if it is necessary.
     pub fn due(&self) -> Option<Instant> {
-        self.stale.then(|| self.repaired + PAUSE)
+        self.due
     }
 
     /// Puts the table in place again, if that is due.
     pub fn repair(&mut self, tunnels: &[&Tunnel]) {
-        if self.due().is_some_and(|due| due <= Instant::now())
+        if self.due.is_some_and(|due| due <= Instant::now())
             && let Err(failure) = self.install(tunnels)
         {
             eprintln!("the nftables table culvert is not in place: {failure}");
         }
     }
 
-    /// Has `nft` do one transaction.
-    fn run(&mut self, transaction: &str) -> Result<(), Failure> {
+    /// Has `nft` do one transaction. Whether somebody else changed the table meanwhile.
+    fn run(&self, transaction: &str) -> Result<bool, Failure> {
         let refused = |detail: String| Failure::new(Refusal::NoFirewall, detail);
         let program = PROGRAMS.into_iter().find(|path| Path::new(path).exists());
         let program = program.ok_or_else(|| refused("nft is neither in /usr/sbin nor in /sbin".to_owned()))?;
@@ -141,13 +141,9 @@ impl Firewall {
             nft.kill().during("ending nft")?;
         }
         let status = nft.wait().during("waiting for nft")?;
-        if self.read_changes(Some(nft.id())) {
-            // Somebody was at it at the same time; which came first can't be told.
-            self.repaired = Instant::now();
-            self.stale = true;
-        }
+        let foreign = self.read_changes(Some(nft.id()));
         match (ended, status.success()) {
-            (true, true) => Ok(()),
+            (true, true) => Ok(foreign),
             (true, false) => Err(refused(format!("{program} ended with {status}"))),
             (false, _) => Err(refused(format!("{program} did not end within {} s", DEADLINE.as_secs()))),
         }
@@ -155,10 +151,11 @@ impl Firewall {
 
     /// Reads what the kernel tells about changes. Whether one to our table is not by the process `own`.
     fn read_changes(&self, own: Option<u32>) -> bool {
+        let Some(changes) = &self.changes else { return false };
         let mut foreign = false;
         let mut buffer = vec![0; 64 << 10];
         loop {
-            match recv(self.changes.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+            match recv(changes.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
                 Ok(length) => foreign |= changed(buffer.get(..length).unwrap_or_default(), own),
                 // Messages were lost. After a transaction of ours they were most likely about that.
                 Err(Errno::ENOBUFS) => foreign |= own.is_none(),
@@ -167,6 +164,16 @@ impl Firewall {
             }
         }
     }
+}
+
+/// A socket that hears of every change to nftables.
+fn listen() -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let changes = socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkNetFilter)?;
+    // Only a convenience: where it is refused, messages may be lost, which is noticed.
+    let _ = setsockopt(&changes, sockopt::RcvBufForce, &BACKLOG);
+    bind(changes.as_raw_fd(), &NetlinkAddr::new(0, CHANGES))?;
+    Ok(changes)
 }
 
 /// Whether one of the kernel's messages is about our table and not caused by the process `own`. A message begins with

@@ -13,6 +13,7 @@ use culvert_link::pidfd::{Process, Refusal as Unadopted};
 use culvert_link::{memfd, tun};
 use culvert_model::Slot;
 use culvert_wire::helper::{Refusal, Start};
+use nix::errno::Errno;
 use nix::sys::signal::Signal;
 
 use crate::failure::{During, Failure};
@@ -55,12 +56,9 @@ impl Instance {
 impl Instances {
     /// Takes over what earlier helpers left, and removes what has no record.
     ///
-    /// # Errors
-    ///
-    /// When the folder of the records is not usable, or the kernel has no nftables.
-    pub fn adopt(folder: Folder, places: Places, guard: Option<Guard>, heart: Heart) -> Result<Self, Failure> {
-        let firewall = Firewall::new(guard).map_err(|error| Failure::new(Refusal::NoFirewall, error.to_string()))?;
-        let mut all = Self { folder, places, firewall, list: BTreeMap::new(), heart };
+    /// What can't be done is logged: a helper that serves what there is is better than none.
+    pub fn adopt(folder: Folder, places: Places, guard: Option<Guard>, heart: Heart) -> Self {
+        let mut all = Self { folder, places, firewall: Firewall::new(guard), list: BTreeMap::new(), heart };
         for slot in Slot::all() {
             match all.folder.load(slot) {
                 Some(record) if record.process.is_some() => {
@@ -74,7 +72,7 @@ impl Instances {
         if let Err(failure) = all.install() {
             eprintln!("the nftables table culvert is not in place: {failure}");
         }
-        Ok(all)
+        all
     }
 
     /// Says that what was there is taken over.
@@ -196,7 +194,7 @@ impl Instances {
     }
 
     /// Becomes readable when it is time to tend earlier.
-    pub fn changes(&self) -> BorrowedFd<'_> {
+    pub fn changes(&self) -> Option<BorrowedFd<'_>> {
         self.firewall.changes()
     }
 
@@ -218,7 +216,7 @@ impl Instances {
         let reader = self.places.read_output(&self.folder, slot)?;
         self.install()?;
         let device = openvpn::device(slot);
-        tun::make(&device, owner).during("making the tunnel")?;
+        tun::make(&device, owner).map_err(openvpn::no_device)?;
         let (address, prefix) = (bounds::server_address(start.network), start.network.prefix_len());
         tun::configure(&device, address, prefix, start.mtu).during("configuring the tunnel")?;
         let text = configuration::render(start, &folder.join("management.sock"));
@@ -237,14 +235,17 @@ impl Instances {
     /// Ends the openvpn of some instances, all at the same time.
     fn end(&self, slots: &[Slot]) -> Result<(), Failure> {
         let processes = || slots.iter().filter_map(|slot| self.list.get(slot)?.process.as_ref());
-        for process in processes().filter(|process| process.alive()) {
-            process.signal(Signal::SIGTERM).during("ending openvpn")?;
+        // A signal that can't be sent finds its process gone, which is what is looked at behind it.
+        for process in processes() {
+            let _ = process.signal(Signal::SIGTERM);
         }
         let deadline = Instant::now() + PATIENCE;
         for process in processes() {
             if !self.ended(process, deadline)? {
-                process.signal(Signal::SIGKILL).during("ending openvpn")?;
-                self.ended(process, Instant::now() + KILL)?;
+                let _ = process.signal(Signal::SIGKILL);
+                if !self.ended(process, Instant::now() + KILL)? {
+                    return Err(Failure::new(Refusal::System(Errno::EBUSY as i32), "openvpn can't be killed"));
+                }
             }
             // How it ended says nothing: it was told to.
             let _ = process.bury();

@@ -9,6 +9,7 @@ use culvert_link::tun;
 use culvert_model::{Protocol, Slot};
 use culvert_sandbox::{Launched, Scope};
 use culvert_wire::helper::{Refusal, Start};
+use nix::errno::Errno;
 
 use crate::failure::{During, Failure};
 
@@ -43,6 +44,14 @@ pub fn present() -> Result<(), Failure> {
     };
     there(PROGRAM, Refusal::NoOpenvpn)?;
     there(tun::NODE, Refusal::NoTun)
+}
+
+/// Why there is no tun device: a kernel without them is a case of its own.
+pub fn no_device(error: culvert_link::Error) -> Failure {
+    match error.number().map(Errno::from_raw) {
+        Some(Errno::ENOENT | Errno::ENODEV | Errno::ENXIO) => Failure::new(Refusal::NoTun, error.to_string()),
+        _ => Failure::system("making the tunnel", error),
+    }
 }
 
 /// What the process may do: the same whoever starts the helper.

@@ -95,8 +95,9 @@ impl Server {
 
     /// Waits until something is to be done. What it is, is found out by trying: no call behind it waits.
     fn wait(&self, signals: &Signals) -> Result<(), Failure> {
-        let fixed = [signals.0.as_fd(), self.listener.as_fd(), self.instances.changes()];
-        let all = fixed.into_iter().chain(self.connections.iter().map(Packets::as_fd));
+        let fixed = [signals.0.as_fd(), self.listener.as_fd()];
+        let more = self.instances.changes().into_iter().chain(self.connections.iter().map(Packets::as_fd));
+        let all = fixed.into_iter().chain(more);
         let mut all: Vec<PollFd<'_>> = all.map(|one| PollFd::new(one, PollFlags::POLLIN)).collect();
         let pause = self.instances.due().saturating_duration_since(Instant::now());
         // Rounded up, so that the last wait does not spin through the rest of a millisecond.

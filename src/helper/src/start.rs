@@ -30,7 +30,7 @@ pub fn run() -> Result<(), Box<dyn Error>> {
     let vpn = vpn()?;
     let places = Places::new(&arguments.run, vpn.gid.as_raw())?;
     let folder = Folder::open(arguments.run.join("helper"))?;
-    let instances = Instances::adopt(folder, places, arguments.guard, heart)?;
+    let instances = Instances::adopt(folder, places, arguments.guard, heart);
     instances.ready();
     let mut server = Server::new(listener, vpn.uid.as_raw(), instances);
     match server.run(&signals)? {

@@ -6,7 +6,8 @@ mod kit;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use culvert_wire::helper::{Refusal, Reply, Request};
+use culvert_model::{Cipher, Digest, Protocol};
+use culvert_wire::helper::{Refusal, Reply, Request, Start};
 use kit::{Lab, Pinging};
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 8, 0, 2);
@@ -42,7 +43,7 @@ fn a_tunnel_from_start_to_stop() {
     // A client connects. Nothing passes before it is let in.
     lab.attach();
     lab.connect_client();
-    assert!(kit::printed(output).contains("Initialization Sequence Completed"));
+    assert!(kit::read(&mut output.into()).contains("Initialization Sequence Completed"));
     assert!(!lab.reaches(SERVER));
     assert_eq!(lab.ask(Request::Clients { slot: kit::slot(), addresses: vec![CLIENT] }).0, Reply::Done);
     assert!(lab.reaches(SERVER), "the server's address");
@@ -109,6 +110,59 @@ fn an_instance_that_died_is_reported_and_can_be_stopped() {
     assert!(!lab.instance().running);
     assert_eq!(lab.ask(Request::Stop(kit::slot())).0, Reply::Done);
     assert!(!lab.device());
+}
+
+/// A change to a request.
+type Change = dyn Fn(&mut Start);
+
+#[test]
+fn openvpn_takes_every_setting() {
+    let mut lab = Lab::new();
+    lab.start_helper();
+    let other = lab.other_authority();
+    let any = |text: &str| Some(text.parse().expect("an address"));
+    let changes: [(&str, Box<Change>); 24] = [
+        ("no cipher", Box::new(|start| start.cipher = Cipher::None)),
+        ("aes128", Box::new(|start| start.cipher = Cipher::Aes128)),
+        ("chacha", Box::new(|start| start.cipher = Cipher::Chacha20Poly1305)),
+        ("no digest", Box::new(|start| start.digest = Digest::None)),
+        ("md5", Box::new(|start| start.digest = Digest::Md5)),
+        ("sha256", Box::new(|start| start.digest = Digest::Sha256)),
+        ("sha512", Box::new(|start| start.digest = Digest::Sha512)),
+        ("tcp", Box::new(|start| start.protocol = Protocol::Tcp)),
+        ("tcp on a low port", Box::new(|start| (start.protocol, start.port) = (Protocol::Tcp, kit::port(443)))),
+        ("udp on a low port", Box::new(|start| start.port = kit::port(53))),
+        ("an address", Box::new(move |start| start.bind = any("10.97.0.1"))),
+        ("IPv6", Box::new(move |start| start.bind = any("::1"))),
+        ("TCP over IPv6", Box::new(move |start| (start.protocol, start.bind) = (Protocol::Tcp, any("::1")))),
+        ("the largest network", Box::new(|start| start.network = "100.64.0.0/10".parse().expect("a network"))),
+        ("the smallest network", Box::new(|start| start.network = "10.8.0.8/29".parse().expect("a network"))),
+        ("a small mtu", Box::new(|start| start.mtu = 576)),
+        ("a large mtu", Box::new(|start| start.mtu = 9000)),
+        ("all switches", Box::new(|start| (start.inter_client, start.multi_device, start.debug) = (true, true, true))),
+        ("no restriction", Box::new(|start| start.restrict_routes = false)),
+        ("no routes", Box::new(|start| start.routes.clear())),
+        (
+            "overlapping routes",
+            Box::new(|start| start.routes = kit::routes(&["0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16"])),
+        ),
+        ("no renegotiation", Box::new(|start| start.renegotiate = 0)),
+        ("the most clients", Box::new(|start| start.max_clients = 4096)),
+        ("two organisations", Box::new(move |start| start.ca.push(other.clone()))),
+    ];
+    for (name, change) in changes {
+        let (reply, output) = lab.ask(Request::Start(Box::new(lab.request(change))));
+        assert_eq!(reply, Reply::Done, "{name}");
+        lab.attach();
+        let mut text = String::new();
+        let mut output = std::fs::File::from(output.expect("the end for reading"));
+        kit::until(&format!("openvpn is up with {name}"), || {
+            text += &kit::read(&mut output);
+            assert!(lab.instance().running, "{name}: {text}");
+            text.contains("Initialization Sequence Completed")
+        });
+        assert_eq!(lab.ask(Request::Stop(kit::slot())).0, Reply::Done, "{name}");
+    }
 }
 
 #[test]

@@ -13,7 +13,10 @@ impl Certificates {
         let all = Self(folder.to_owned());
         let path = |name: &str| all.0.join(name).to_str().expect("a path").to_owned();
         let new = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2";
-        run(&format!("{new} -subj /CN=ca -keyout {} -out {}", path("ca.key"), path("ca.pem")));
+        for name in ["ca", "other"] {
+            let (key, certificate) = (path(&format!("{name}.key")), path(&format!("{name}.pem")));
+            run(&format!("{new} -subj /CN={name} -keyout {key} -out {certificate}"));
+        }
         for name in ["server", "client"] {
             let signed = format!("-CA {} -CAkey {} -addext basicConstraints=CA:FALSE", path("ca.pem"), path("ca.key"));
             let (key, certificate) = (path(&format!("{name}.key")), path(&format!("{name}.pem")));

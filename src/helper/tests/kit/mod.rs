@@ -1,5 +1,7 @@
 //! What the tests need: namespaces, certificates, the helper, a stand-in for `vpn`, an openvpn client.
 
+#![allow(dead_code, reason = "each suite uses a part of it")]
+
 mod certificates;
 mod management;
 
@@ -10,7 +12,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use culvert_link::launch::Launch;
@@ -39,6 +41,8 @@ pub struct Lab {
     vpn: Option<Packets>,
     client: Option<Child>,
     certificates: Certificates,
+    /// One at a time: to be `vpn`, the whole process changes its user.
+    _alone: MutexGuard<'static, ()>,
 }
 
 /// The slot of the only instance.
@@ -49,6 +53,8 @@ pub fn slot() -> Slot {
 impl Lab {
     pub fn new() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
+        static ALONE: Mutex<()> = Mutex::new(());
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let name = format!("cvhelp{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let folder = PathBuf::from(format!("/run/{name}"));
         fs::create_dir(&folder).expect("a folder; the test must run as root");
@@ -56,7 +62,8 @@ impl Lab {
         let listener = socket::packets(&folder.join("helper.sock"), 0o666, None, None).expect("a listener");
         let notify = Receiver::bind(&folder.join("notify.sock")).expect("a socket");
         let certificates = Certificates::make(&folder.join("certificates"));
-        let lab = Self { name, folder, listener, notify, helper: None, vpn: None, client: None, certificates };
+        let (helper, vpn, client) = (None, None, None);
+        let lab = Self { name, folder, listener, notify, helper, vpn, client, certificates, _alone: alone };
         lab.namespaces();
         lab
     }
@@ -80,13 +87,12 @@ impl Lab {
 
     /// A request to start the instance that the client connects to.
     pub fn request(&self, change: impl FnOnce(&mut Start)) -> Start {
-        let route = Route { network: "10.98.0.0/24".parse().expect("a network"), nat: true };
         let mut start = Start {
             slot: slot(),
             server: Id::from_bytes([7; 12]),
             epoch: 1,
             protocol: Protocol::Udp,
-            port: Port::try_from(1194).expect("a port"),
+            port: port(1194),
             bind: None,
             network: "10.8.0.0/24".parse().expect("a network"),
             cipher: Cipher::Aes256,
@@ -100,7 +106,7 @@ impl Lab {
             renegotiate: 3600,
             mtu: 1500,
             debug: false,
-            routes: vec![route],
+            routes: routes(&["10.98.0.0/24"]),
             ca: vec![self.certificates.der("ca")],
             certificate: self.certificates.der("server"),
             key: self.certificates.key("server"),
@@ -108,6 +114,11 @@ impl Lab {
         };
         change(&mut start);
         start
+    }
+
+    /// The certificate of another CA.
+    pub fn other_authority(&self) -> Vec<u8> {
+        self.certificates.der("other")
     }
 
     /// Starts the helper and waits until it says that it serves.
@@ -141,8 +152,13 @@ impl Lab {
     }
 
     fn end_helper(&mut self, signal: Signal) {
+        self.helper.as_ref().expect("a helper").signal(signal).expect("a signal");
+        self.bury_helper();
+    }
+
+    /// Waits for the end of a helper that ends.
+    pub fn bury_helper(&mut self) {
         let helper = self.helper.take().expect("a helper");
-        helper.signal(signal).expect("a signal");
         assert!(helper.wait(Instant::now() + PATIENCE).expect("waiting"), "the helper does not end");
         let _ = helper.bury();
         self.vpn = None;
@@ -165,6 +181,27 @@ impl Lab {
         vpn.send(&culvert_wire::encode(&request).expect("a form"), None, deadline).expect("sent");
         let (bytes, descriptor) = vpn.receive(PACKET, deadline).expect("received").expect("a reply");
         (culvert_wire::decode(&bytes).expect("a reply"), descriptor)
+    }
+
+    /// As [`Lab::ask`], of a helper that may die of it.
+    pub fn try_ask(&self, request: Request) -> Option<Reply> {
+        let vpn = self.vpn.as_ref().expect("a connection");
+        let deadline = Instant::now() + PATIENCE;
+        vpn.send(&culvert_wire::encode(&request).expect("a form"), None, deadline).ok()?;
+        let (bytes, _) = vpn.receive(PACKET, deadline).ok()??;
+        culvert_wire::decode(&bytes).ok()
+    }
+
+    pub fn helper_pid(&self) -> u32 {
+        self.helper.as_ref().expect("a helper").pid().cast_unsigned()
+    }
+
+    /// How many processes are in the control groups of this helper's instances.
+    pub fn members(&self) -> usize {
+        let name = self.folder.file_name().expect("a name").to_str().expect("text");
+        let groups =
+            ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].map(|root| Path::new(root).join(name).join("0/cgroup.procs"));
+        groups.iter().filter_map(|path| fs::read_to_string(path).ok()).map(|text| text.lines().count()).sum()
     }
 
     /// The only instance.
@@ -256,7 +293,7 @@ impl Drop for Lab {
             let mut server = fs::OpenOptions::new();
             let server =
                 server.read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(self.folder.join("helper/0.log"));
-            let server = server.map(|file| printed(file.into())).unwrap_or_default();
+            let server = server.map(|mut file| read(&mut file)).unwrap_or_default();
             eprintln!("--- the client\n{client}--- the server\n{server}--- the rules\n{}", self.rules());
         }
         if let Some(mut client) = self.client.take() {
@@ -302,11 +339,21 @@ pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
 }
 
 /// What is in a pipe now.
-pub fn printed(pipe: OwnedFd) -> String {
+pub fn read(pipe: &mut fs::File) -> String {
     let mut text = Vec::new();
-    // The pipe has a writer, so its end is that nothing is there now.
-    let _ = fs::File::from(pipe).read_to_end(&mut text);
+    // The pipe has a writer, so it ends with the error that nothing is there now.
+    let _ = pipe.read_to_end(&mut text);
     String::from_utf8_lossy(&text).into_owned()
+}
+
+/// A port.
+pub fn port(number: i64) -> Port {
+    Port::try_from(number).expect("a port")
+}
+
+/// Routes with address translation.
+pub fn routes(networks: &[&str]) -> Vec<Route> {
+    networks.iter().map(|network| Route { network: network.parse().expect("a network"), nat: true }).collect()
 }
 
 /// A line of `/proc/<pid>/status`.
@@ -343,8 +390,6 @@ fn user() -> User {
 
 /// Does something as `vpn`. The whole process is it meanwhile.
 fn as_vpn<T>(what: impl FnOnce() -> T) -> T {
-    static ONE: Mutex<()> = Mutex::new(());
-    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let user = user();
     setegid(user.gid).and_then(|()| seteuid(user.uid)).expect("root");
     let result = what();
