@@ -2,7 +2,7 @@
 
 use culvert_contract::body::UserNew;
 use culvert_model::Id;
-use culvert_model::record::{Certificate, Organization, Purpose, Settings, User, UserSecret};
+use culvert_model::record::{Certificate, Log, Organization, Purpose, Settings, User, UserSecret};
 use culvert_model::{Kind, Record};
 use culvert_records::{Guard, Write, insert};
 
@@ -90,6 +90,9 @@ async fn make(api: &Api, organization: &Organization, new: &UserNew) -> Answer<U
         certificate: certificate.id,
         last_active: None,
     };
+    // Written with the user rather than behind it: users are what is made by the thousand.
+    let message = format!("User {} was created in organization {}.", filter::name(&new.name), organization.name);
+    let log = Log { id: Id::new(), timestamp: (api.now().await? / 1000) as i64, message };
     let with = |certificate: &Certificate| {
         let user = user(certificate);
         let secret = UserSecret {
@@ -101,10 +104,8 @@ async fn make(api: &Api, organization: &Organization, new: &UserNew) -> Answer<U
         };
         // The organisation must still be there: who deletes one counts on it.
         let check = Write::Check { kind: Kind::Organization, id: organization.id(), guard: Guard::default() };
-        vec![insert(&user), insert(&secret), check]
+        vec![insert(&user), insert(&secret), insert(&log), check]
     };
     let taken = certificate::take(api, organization.id, Purpose::Client, with).await?;
-    let user = user(&taken);
-    api.note(format!("User {} was created in organization {}.", user.name, organization.name)).await;
-    Ok(user)
+    Ok(user(&taken))
 }

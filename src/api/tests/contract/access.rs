@@ -2,6 +2,9 @@
 
 use crate::kit::{Console, World};
 use culvert_contract::{Access, Method, ROUTES, Route};
+use culvert_model::Id;
+use culvert_model::record::Admin;
+use culvert_records::Query;
 use serde_json::json;
 
 /// A path of this route, with ids that nothing has.
@@ -55,6 +58,28 @@ async fn every_route_that_reads_answers_an_administrator() {
         let expected = if route.pattern.contains('{') { 404 } else { 200 };
         assert_eq!(answer.status, expected, "{path}: {answer:?}");
     }
+}
+
+#[tokio::test]
+async fn an_administrator_who_is_no_super_user() {
+    let world = World::new().await;
+    let console = world.log_in().await;
+    let first = world.get(&console, "/admin").await.good()[0].clone();
+    let password = json!({ "password": "a good password" });
+    assert_eq!(world.ask(&console, "PUT", "/settings", Some(password)).await.status, 200);
+    let stored = world.api.bus.list::<Admin>(Query::by("by_username")).await.expect("administrators").remove(0);
+    let second = Admin { id: Id::new(), username: "second".into(), token: "x".repeat(32), ..stored.record.clone() };
+    world.api.bus.insert(&second).await.expect("written");
+    let mut changed = stored;
+    changed.record.super_user = false;
+    world.api.bus.update(&mut changed).await.expect("written");
+    for route in ROUTES.iter().filter(|route| route.access == Access::SuperUser) {
+        let path = example(route).replace("5f0000000000000000000004", first["id"].as_str().expect("an id"));
+        let body = (route.method != Method::Get).then(|| json!({ "username": "x", "super_user": true }));
+        let answer = world.ask(&console, route.method.name(), &path, body).await;
+        assert_eq!(answer.bad(400), "requires_super_user", "{path}");
+    }
+    assert_eq!(world.get(&console, "/organization").await.status, 200);
 }
 
 #[tokio::test]

@@ -2,4 +2,5 @@
 
 mod access;
 mod kit;
+mod sockets;
 mod story;
