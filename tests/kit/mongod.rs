@@ -93,7 +93,7 @@ impl ReplicaSet {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let folder = TempDir::with_prefix("culvert-mongod-")?;
         let key = folder.path().join("key");
-        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&key)?.write_all(b"only a test's key")?;
+        fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&key)?.write_all(b"onlyATestsKey")?;
         let member = Member { address, folder: folder.path().join("0"), process: None };
         let mut set = Self { members: vec![member], namespace: None, _folder: folder };
         set.launch(0, &["--replSet", NAME, "--keyFile", key.to_str().context("a path in UTF-8")?])?;
@@ -118,15 +118,15 @@ impl ReplicaSet {
         self.members[member].address
     }
 
-    /// The member that is primary now.
+    /// The member that is primary now, and the only one that says so.
     pub fn primary(&self) -> Result<usize> {
         let ends = Instant::now() + START;
         loop {
-            let primary = (0..self.members.len()).find(|member| self.is_primary(*member));
-            if let Some(primary) = primary {
+            let primaries: Vec<usize> = (0..self.members.len()).filter(|member| self.is_primary(*member)).collect();
+            if let [primary] = primaries[..] {
                 return Ok(primary);
             }
-            ensure!(Instant::now() < ends, "the replica set has no primary");
+            ensure!(Instant::now() < ends, "the replica set has not one primary but {}", primaries.len());
             thread::sleep(LOOK);
         }
     }
@@ -136,17 +136,22 @@ impl ReplicaSet {
             && self.command(member, json!({ "hello": 1 })).is_ok_and(|hello| hello["isWritablePrimary"] == json!(true))
     }
 
-    /// Waits until one member is primary and all others follow it.
+    /// Waits until one member is primary and all others follow it and have what it has.
     pub fn settle(&self) -> Result<()> {
         let ends = Instant::now() + START;
+        let written = |status: &Value| status["optimes"]["appliedOpTime"]["ts"].as_i64();
+        let target = written(&self.command(self.primary()?, json!({ "replSetGetStatus": 1 }))?);
         loop {
-            let status = self.command(self.primary()?, json!({ "replSetGetStatus": 1 }))?;
-            let states: Vec<i64> =
-                status["members"].as_array().into_iter().flatten().filter_map(|it| it["state"].as_i64()).collect();
-            if states.len() == self.members.len() && states.iter().all(|state| matches!(state, 1 | 2)) {
+            let settled = (0..self.members.len()).all(|member| {
+                self.command(member, json!({ "replSetGetStatus": 1 })).is_ok_and(|status| {
+                    let follows = status["syncSourceHost"].as_str().is_some_and(|source| !source.is_empty());
+                    (status["myState"] == 1 || status["myState"] == 2 && follows) && written(&status) >= target
+                })
+            });
+            if settled && self.primary().is_ok() {
                 return Ok(());
             }
-            ensure!(Instant::now() < ends, "the replica set does not settle: states {states:?}");
+            ensure!(Instant::now() < ends, "the replica set does not settle");
             thread::sleep(LOOK);
         }
     }
@@ -276,7 +281,7 @@ fn within(namespace: Option<&str>, program: &Path) -> Command {
 fn ask(address: SocketAddr, mut command: Value) -> Result<Value> {
     command["$db"] = json!("admin");
     let mut stream = TcpStream::connect_timeout(&address, COMMAND)?;
-    stream.set_read_timeout(Some(COMMAND.max(START)))?;
+    stream.set_read_timeout(Some(COMMAND))?;
     // OP_MSG: no flags, one section with a document.
     let body = [&[0; 5][..], &bson(command.as_object().context("a command is an object")?)].concat();
     let mut message = Vec::new();

@@ -4,9 +4,10 @@ mod conformance;
 #[path = "../../../tests/kit/mongod.rs"]
 #[allow(dead_code, missing_docs, reason = "the kit serves other suites, too")]
 mod mongod;
+mod outages;
 
 use conformance::{Subject, suite};
-use culvert_bus::store::mongo::Mongo;
+use culvert_bus::store::mongo::{Mongo, Step};
 use culvert_model::HostId;
 use mongod::ReplicaSet;
 
@@ -19,5 +20,65 @@ async fn open(set: &ReplicaSet) -> Subject<Mongo> {
 #[tokio::test]
 async fn conforms() {
     let set = ReplicaSet::start(1).expect("a replica set");
-    suite(&open(&set).await).await;
+    let first = open(&set).await;
+    suite(&first).await;
+    // Another host finds the collections made.
+    let id = conformance::fresh();
+    first.make(culvert_model::Kind::Server, &id, &serde_json::json!({})).await;
+    assert!(open(&set).await.get(culvert_model::Kind::Server, &id).await.is_some());
+}
+
+/// What somebody reads who gave this URI.
+async fn refused(uri: &str, step: Step) -> String {
+    let error = Mongo::connect(uri, HostId::new()).await.expect_err("the database cannot be used");
+    println!("{error}");
+    assert_eq!(error.step, step, "{error}");
+    let text = error.to_string();
+    assert!(!text.contains("geheim") && !text.contains('\n'), "{text}");
+    text
+}
+
+#[tokio::test]
+async fn says_what_is_wrong_with_the_server() {
+    let alone = ReplicaSet::start_alone(false).expect("a server");
+    let text = refused(&format!("mongodb://{}/culvert", alone.address(0)), Step::Topology).await;
+    assert!(text.contains("--replSet rs0") && text.contains("rs.initiate()"), "{text}");
+    refused(&alone.uri("culvert"), Step::Topology).await;
+    refused(&format!("mongodb://{}/?tls=true", alone.address(0)), Step::Tls).await;
+    refused(&format!("mongodb://{}/?ssl_ca_certs=x", alone.address(0)), Step::Uri).await;
+    drop(alone);
+    let waiting = ReplicaSet::start_alone(true).expect("a server");
+    let text = refused(&format!("mongodb://{}/culvert", waiting.address(0)), Step::Topology).await;
+    assert!(text.contains("rs.initiate()"), "{text}");
+}
+
+#[tokio::test]
+async fn says_what_is_wrong_with_the_way_there() {
+    let set = ReplicaSet::start(1).expect("a replica set");
+    let address = set.address(0);
+    refused(&format!("mongodb://{address}/?replicaSet=other"), Step::Topology).await;
+    refused("mongodb://u:geheim@no-such-host.invalid/", Step::Resolve).await;
+    drop(set);
+    refused(&format!("mongodb://u:geheim@{address}/?replicaSet=rs0"), Step::Connect).await;
+}
+
+#[tokio::test]
+async fn says_what_is_wrong_with_the_user() {
+    let set = ReplicaSet::start_guarded("root", "geheim").expect("a replica set");
+    let uri = |user: &str| format!("mongodb://{user}@{}/culvert?authSource=admin", set.address(0));
+    refused(&uri("root:geheimer"), Step::Authentication).await;
+    let root = mongodb::Client::with_uri_str(uri("root:geheim")).await.expect("a client");
+    let create = mongodb::bson::doc! {
+        "createUser": "reader", "pwd": "geheim", "roles": [{ "role": "read", "db": "culvert" }],
+    };
+    root.database("admin").run_command(create).await.expect("root may");
+    let text = refused(&uri("reader:geheim"), Step::Rights).await;
+    assert!(text.contains("readWrite on culvert"), "{text}");
+    refused(&format!("mongodb://{}/culvert", set.address(0)), Step::Rights).await;
+
+    let create = mongodb::bson::doc! {
+        "createUser": "writer", "pwd": "geheim", "roles": [{ "role": "readWrite", "db": "culvert" }],
+    };
+    root.database("admin").run_command(create).await.expect("root may");
+    Mongo::connect(&uri("writer:geheim"), HostId::new()).await.expect("readWrite is enough");
 }

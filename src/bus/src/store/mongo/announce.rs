@@ -53,7 +53,6 @@ pub struct Announcer {
 
 impl Announcer {
     /// An announcer, and the task that does it.
-    #[must_use]
     pub fn new(messages: Collection<Document>) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (requests, waiting) = mpsc::channel(QUEUE);
         let lost = Arc::new(AtomicBool::new(false));
