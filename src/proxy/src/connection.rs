@@ -76,7 +76,7 @@ pub async fn https(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     let Some(acceptor) = acceptor else { return };
     let Ok(Ok(stream)) = timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
     let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-    let io = TokioIo::new(Watched::new(stream, link.activity.clone()));
+    let io = TokioIo::new(Watched::new(stream, (!h2).then(|| link.activity.clone())));
     let served = link.clone();
     let service = service_fn(move |request| exchange::answer(request, served.clone()));
     if h2 {
@@ -89,7 +89,7 @@ pub async fn https(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
 /// Serves a connection to the port for plain HTTP.
 pub async fn plain(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     let Some(link) = Link::new(&shared, peer) else { return };
-    let io = TokioIo::new(Watched::new(stream, link.activity.clone()));
+    let io = TokioIo::new(Watched::new(stream, Some(link.activity.clone())));
     let served = link.clone();
     let service = service_fn(move |request| redirect::answer(request, served.clone()));
     drive(h1_builder().serve_connection(io, service), &link).await;

@@ -328,3 +328,28 @@ async fn a_connection_that_was_idle_for_long_is_not_used_again() {
     }
     assert_eq!(accepted.load(Relaxed), 2);
 }
+
+/// A connection without requests is no slow one, whatever frames its client sends meanwhile.
+#[tokio::test]
+async fn idle_connections_are_kept() {
+    let stand = Stand::new(|_| ok("{}")).await;
+    let stream = stand.tls(&["http/1.1"]).await.expect("a handshake");
+    let (mut first, connection) = http1::handshake(TokioIo::new(stream)).await.expect("HTTP/1.1");
+    tokio::spawn(connection);
+    let stream = stand.tls(&["h2"]).await.expect("a handshake");
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(hyper_util::rt::TokioTimer::new())
+        .keep_alive_interval(Duration::from_secs(2))
+        .keep_alive_while_idle(true);
+    let (mut second, connection) = builder.handshake(TokioIo::new(stream)).await.expect("HTTP/2");
+    tokio::spawn(connection);
+    for wait in [0, 14] {
+        tokio::time::sleep(Duration::from_secs(wait)).await;
+        let answer = first.send_request(request(Method::GET, "/state", &[], "")).await.expect("it is kept");
+        assert_eq!(answer.status(), 200);
+        let _ = answer.into_body().collect().await.expect("a body");
+        let answer = second.send_request(request(Method::GET, "https://localhost/state", &[], "")).await;
+        assert_eq!(answer.expect("it is kept").status(), 200);
+    }
+}

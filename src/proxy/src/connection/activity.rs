@@ -108,12 +108,13 @@ impl Drop for Work {
 #[derive(Debug)]
 pub(super) struct Watched<S> {
     stream: S,
-    activity: Arc<Activity>,
+    /// Whose heads are timed: nobody's on HTTP/2, where bytes between requests are not yet a request.
+    heads: Option<Arc<Activity>>,
 }
 
 impl<S> Watched<S> {
-    pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
-        Self { stream, activity }
+    pub(super) fn new(stream: S, heads: Option<Arc<Activity>>) -> Self {
+        Self { stream, heads }
     }
 }
 
@@ -121,8 +122,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if buffer.filled().len() > before {
-            self.activity.received();
+        if buffer.filled().len() > before
+            && let Some(activity) = &self.heads
+        {
+            activity.received();
         }
         read
     }
