@@ -24,7 +24,7 @@ use crate::rules::{self, Guard};
 const PROGRAMS: [&str; 2] = ["/usr/sbin/nft", "/sbin/nft"];
 
 /// How long a transaction may take.
-const DEADLINE: Duration = Duration::from_secs(5);
+const DEADLINE: Duration = Duration::from_secs(3);
 
 /// How soon after one repair the next one may follow: somebody who flushes without end must not keep us busy.
 const PAUSE: Duration = Duration::from_secs(1);

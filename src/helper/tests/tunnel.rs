@@ -50,6 +50,8 @@ fn a_tunnel_from_start_to_stop() {
     assert!(lab.reaches(BEHIND), "a host behind it, through address translation");
     assert!(!lab.reaches("10.98.0.1"), "the host's other addresses");
     assert!(!lab.reaches("10.96.0.1"), "what is no route");
+    assert!(lab.answers("c", 0, BEHIND), "TCP behind it");
+    assert!(!lab.answers("c", 0, SERVER), "the host's own services");
     let remove = Request::Change { slot: kit::slot(), add: Vec::new(), remove: vec![CLIENT] };
     assert_eq!(lab.ask(remove).0, Reply::Done);
     assert!(!lab.reaches(SERVER), "shut out");
@@ -163,6 +165,17 @@ fn openvpn_takes_every_setting() {
         });
         assert_eq!(lab.ask(Request::Stop(kit::slot())).0, Reply::Done, "{name}");
     }
+}
+
+#[test]
+fn the_proxys_user_begins_no_connection() {
+    let mut lab = Lab::new();
+    lab.start_helper();
+    assert!(!lab.answers("s", kit::GUARDED, BEHIND), "the guarded user's");
+    assert!(lab.answers("s", kit::GUARDED - 1, BEHIND), "anybody else's");
+    lab.flush_rules();
+    kit::until("the guard is back", || lab.rules().contains("guard"));
+    assert!(!lab.answers("s", kit::GUARDED, BEHIND));
 }
 
 #[test]

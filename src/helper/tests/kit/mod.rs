@@ -28,6 +28,9 @@ use nix::unistd::{Gid, Uid, User, setegid, seteuid};
 
 use certificates::Certificates;
 
+/// The user whose connections the helper's guard stops: as the proxy's.
+pub const GUARDED: u32 = 65534;
+
 /// How long anything may take here.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -126,7 +129,7 @@ impl Lab {
         let namespace = fs::File::open(format!("/run/netns/{}s", self.name)).expect("a namespace");
         let folder = self.folder.to_str().expect("a path");
         let helper = Launch::new(env!("CARGO_BIN_EXE_culvert-helper"))
-            .arguments(["--run", folder, "--state", folder, "--guard-uid", "65534", "--guard-port", "443"])
+            .arguments(["--run", folder, "--state", folder, "--guard-uid", &GUARDED.to_string(), "--guard-port", "443"])
             .variable("NOTIFY_SOCKET", format!("{folder}/notify.sock"))
             .variable("WATCHDOG_USEC", "3000000")
             .listening("helper", self.listener.as_fd())
@@ -250,6 +253,17 @@ impl Lab {
         let mut command = Command::new("ip");
         command.args(["netns", "exec", &name]).args(ping).stdout(Stdio::null());
         command.status().expect("ping").success()
+    }
+
+    /// Whether an attempt to connect by TCP from one end is answered, be it by a refusal.
+    pub fn answers(&self, end: &str, user: u32, address: &str) -> bool {
+        let attempt = format!("exec 3<>/dev/tcp/{address}/9");
+        let name = format!("{}{end}", self.name);
+        let user = ["setpriv", "--clear-groups", "--reuid", &user.to_string()].map(str::to_owned);
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &name]).args(user).args(["timeout", "2", "bash", "-c", &attempt]);
+        // 124 is the end of `timeout`'s patience.
+        command.stderr(Stdio::null()).status().expect("bash").code() != Some(124)
     }
 
     /// Whether the tun device is there.
