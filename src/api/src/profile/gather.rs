@@ -87,6 +87,7 @@ async fn profile(api: &Api, holder: &Holder, server: &Server, asked: Option<&str
         certificate: &holder.certificate.der.0,
         key: &holder.key.key.0,
         tls_crypt: &key.tls_crypt.0,
+        renegotiate: user::settings(api).await?.renegotiate,
         device: (&holder.device.0, &holder.device.1),
     });
     let names = [&holder.organization.name, &holder.user.name, &server.name].map(|name| filter::file(name));

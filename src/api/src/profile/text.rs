@@ -12,6 +12,9 @@ use sha2::Digest as _;
 /// Seconds after which the keys of a session are renewed by the client: the server decides.
 const RENEGOTIATE: u32 = 2_592_000;
 
+/// The longest that a handshake may take, in seconds.
+const HAND_WINDOW: u32 = 70;
+
 /// What is in a profile.
 #[derive(Clone, Copy)]
 pub struct Parts<'a> {
@@ -31,6 +34,8 @@ pub struct Parts<'a> {
     pub key: &'a [u8],
     /// What the server shares with its clients: 256 bytes.
     pub tls_crypt: &'a [u8],
+    /// Seconds after which the server renews session keys.
+    pub renegotiate: u32,
     /// 32 hex digits and four digits, by which the device is known.
     pub device: (&'a str, &'a str),
 }
@@ -175,7 +180,7 @@ fn directives(parts: Parts<'_>) -> String {
     lines.extend(["verb 4".into(), "mute 4".into(), "push-peer-info".into()]);
     lines.push(format!("ping {}", server.ping_interval));
     lines.push(format!("ping-restart {}", server.ping_timeout));
-    lines.extend(["hand-window 70".into(), "server-poll-timeout 4".into()]);
+    lines.extend([format!("hand-window {}", hand_window(parts.renegotiate)), "server-poll-timeout 4".into()]);
     lines.push(format!("reneg-sec {RENEGOTIATE}"));
     lines.extend(["sndbuf 393216".into(), "rcvbuf 393216".into(), "remote-cert-tls server".into()]);
     lines.extend(server.tun_mtu.map(|mtu| format!("tun-mtu {mtu}")));
@@ -187,6 +192,13 @@ fn directives(parts: Parts<'_>) -> String {
         lines.push("auth-user-pass".into());
     }
     lines.join("\n") + "\n"
+}
+
+/// How long a handshake may take, in seconds, and how long a client goes on with its old key after one (OpenVPN 2.6,
+/// `ssl.c`: the lesser of this and half the client's own interval). With a window longer than the server's interval, the
+/// server would drop a key that the client still uses, and with it the packets on their way.
+fn hand_window(renegotiate: u32) -> u32 {
+    if renegotiate == 0 { HAND_WINDOW } else { HAND_WINDOW.min(renegotiate / 2) }
 }
 
 fn ciphers(cipher: Cipher) -> [&'static str; 2] {

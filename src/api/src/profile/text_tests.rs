@@ -69,6 +69,7 @@ fn profile(ca: &[u8], certificate: &[u8], key: &[u8]) -> String {
         certificate,
         key,
         tls_crypt: &(0..=255).collect::<Vec<u8>>(),
+        renegotiate: 2_592_000,
         device: ("0123456789abcdef0123456789abcdef", "0042"),
     })
 }
