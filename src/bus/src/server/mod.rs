@@ -5,6 +5,7 @@ mod outbox;
 mod peer;
 mod subscription;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,12 +13,15 @@ use culvert_model::{HostId, Role};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::store::{Cache, Store};
 
-/// The most peers at a time. Each process of ours has one connection, or a few.
-const PEERS: usize = 64;
+/// The most peers of a role at a time. Each process of ours has one connection, or a few.
+const PEERS: usize = 16;
+
+/// How often the log says that somebody was cut who has no business here: anybody can try.
+const SAY: Duration = Duration::from_secs(1);
 
 /// How long open requests may take when the bus ends.
 const DRAIN: Duration = Duration::from_millis(1500);
@@ -43,15 +47,26 @@ impl<S: Store> Server<S> {
     pub async fn serve(self, listener: &UnixListener, stop: watch::Receiver<bool>) {
         let server = Arc::new(self);
         let mut peers = JoinSet::new();
+        let mut open: BTreeMap<Role, usize> = BTreeMap::new();
+        let mut door = Door::default();
         let mut stopped = stop.clone();
         loop {
             tokio::select! {
                 () = told(&mut stopped) => break,
-                Some(_) = peers.join_next(), if !peers.is_empty() => {}
+                Some(gone) = peers.join_next(), if !peers.is_empty() => {
+                    if let Some(count) = gone.ok().and_then(|role| open.get_mut(&role)) {
+                        *count -= 1;
+                    }
+                }
                 accepted = listener.accept() => match accepted {
                     Ok((stream, _)) => {
-                        if let Some(role) = server.admit(&stream, peers.len()) {
-                            peers.spawn(peer::attend(server.clone(), stream, role, stop.clone()));
+                        if let Some(role) = door.admit(&stream, &server.roles, &open) {
+                            *open.entry(role).or_default() += 1;
+                            let attended = peer::attend(server.clone(), stream, role, stop.clone());
+                            peers.spawn(async move {
+                                attended.await;
+                                role
+                            });
                         }
                     }
                     Err(error) => {
@@ -67,25 +82,31 @@ impl<S: Store> Server<S> {
             tracing::warn!("some requests were not finished in time");
         }
     }
+}
 
-    fn admit(&self, stream: &UnixStream, peers: usize) -> Option<Role> {
-        let uid = match stream.peer_cred() {
-            Ok(credentials) => credentials.uid(),
-            Err(error) => {
-                tracing::warn!("a peer was cut, because the kernel does not tell who it is: {error}");
-                return None;
-            }
-        };
-        let role = (self.roles)(uid).filter(|role| !matches!(role, Role::Proxy | Role::Bus));
-        match role {
-            None => tracing::warn!(uid, "a peer was cut, because its user has no business with the bus"),
-            Some(role) if peers >= PEERS => {
-                tracing::warn!(%role, "a peer was cut, because there are {PEERS} already");
-                return None;
-            }
-            Some(_) => {}
+/// Who comes in.
+#[derive(Default)]
+struct Door {
+    /// When the log last said that somebody was cut.
+    said: Option<Instant>,
+}
+
+impl Door {
+    fn admit(&mut self, stream: &UnixStream, roles: &Roles, open: &BTreeMap<Role, usize>) -> Option<Role> {
+        let uid = stream.peer_cred().map(|credentials| credentials.uid()).ok();
+        let role = uid.and_then(roles).filter(|role| !matches!(role, Role::Proxy | Role::Bus));
+        let full = role.is_some_and(|role| open.get(&role).is_some_and(|count| *count >= PEERS));
+        if role.is_some() && !full {
+            return role;
         }
-        role
+        if self.said.is_none_or(|said| said.elapsed() > SAY) {
+            self.said = Some(Instant::now());
+            match role {
+                Some(role) => tracing::warn!(%role, "a peer was cut, because its role has {PEERS} connections already"),
+                None => tracing::warn!(uid, "a peer was cut, because its user has no business with the bus"),
+            }
+        }
+        None
     }
 }
 

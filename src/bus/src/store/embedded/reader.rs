@@ -131,16 +131,30 @@ impl<'f> Span<'f> {
         }
     }
 
+    /// Where the page before ended, if that is inside of the range at all.
+    fn after(&self) -> Option<(Value, Value)> {
+        let after = self.find.after.as_ref()?;
+        let key: Value = key::encode(&after.keys).into();
+        let id: Value = after.id.clone().into();
+        let place = if self.index.is_some() { &key } else { &id };
+        let outside = match (place, &self.lower, &self.upper, self.find.descending) {
+            (Value::Blob(place), Value::Blob(lower), _, false) => place < lower,
+            (Value::Text(place), Value::Text(lower), _, false) => place < lower,
+            (Value::Blob(place), _, Value::Blob(upper), true) => place >= upper,
+            (Value::Text(place), _, Value::Text(upper), true) => place >= upper,
+            _ => false,
+        };
+        (!outside).then_some((key, id))
+    }
+
     /// One row more than is wanted tells whether there is more.
     fn find(&self, connection: &Connection, now: i64) -> Result<Found, Stop> {
-        let mut statement = connection.prepare_cached(&self.sql())?;
+        let after = self.after();
+        let mut statement = connection.prepare_cached(&self.sql(after.is_some()))?;
         let mut values: Vec<Value> = vec![self.tree().into(), self.lower.clone(), self.upper.clone()];
         values.push(self.find.kind.name().to_string().into());
         values.push((i64::from(self.find.limit) + 1).into());
-        if let Some(after) = &self.find.after {
-            values.push(key::encode(&after.keys).into());
-            values.push(after.id.clone().into());
-        }
+        values.extend(after.into_iter().flat_map(|(key, id)| [key, id]));
         let mut result = statement.query(params_from_iter(values))?;
         let mut found = Found { rows: Vec::new(), next: None };
         let (mut last, mut bytes) = (Vec::new(), 0);
@@ -162,19 +176,24 @@ impl<'f> Span<'f> {
         Ok(rows.last().map(|row| Position { keys, id: row.id.clone() }))
     }
 
-    fn sql(&self) -> String {
-        let (order, than) = if self.find.descending { ("DESC", "<") } else { ("ASC", ">") };
+    /// With one lower and one upper bound, so that SQLite begins at the right place, however far behind that is.
+    fn sql(&self, after: bool) -> String {
+        let order = if self.find.descending { "DESC" } else { "ASC" };
+        let ascending_after = after && !self.find.descending;
+        let descending_after = after && self.find.descending;
         let Some(_) = self.index else {
-            let after = self.find.after.as_ref().map_or(String::new(), |_| format!("AND r.id {than} ?7"));
+            let lower = if ascending_after { "r.id > ?7" } else { "r.id >= ?2" };
+            let upper = if descending_after { "r.id < ?7" } else { "r.id < ?3" };
             return format!(
                 "SELECT {COLUMNS}, x'' FROM records r {LEASE} \
-                 WHERE r.kind = ?1 AND r.id >= ?2 AND r.id < ?3 {after} ORDER BY r.id {order} LIMIT ?5"
+                 WHERE r.kind = ?1 AND {lower} AND {upper} ORDER BY r.id {order} LIMIT ?5"
             );
         };
-        let after = self.find.after.as_ref().map_or(String::new(), |_| format!("AND (k.key, k.id) {than} (?6, ?7)"));
+        let lower = if ascending_after { "(k.key, k.id) > (?6, ?7)" } else { "k.key >= ?2" };
+        let upper = if descending_after { "(k.key, k.id) < (?6, ?7)" } else { "k.key < ?3" };
         format!(
             "SELECT {COLUMNS}, k.key FROM keys k CROSS JOIN records r ON r.kind = ?4 AND r.id = k.id {LEASE} \
-             WHERE k.tree = ?1 AND k.key >= ?2 AND k.key < ?3 {after} ORDER BY k.key {order}, k.id {order} LIMIT ?5"
+             WHERE k.tree = ?1 AND {lower} AND {upper} ORDER BY k.key {order}, k.id {order} LIMIT ?5"
         )
     }
 }
@@ -193,4 +212,50 @@ fn ids(find: &Find) -> Result<(Value, Value), Stop> {
     // In SQLite every text is less than every blob.
     let upper = find.to.as_ref().map(text).transpose()?.map_or(Value::Blob(Vec::new()), Value::from);
     Ok((lower.into(), upper))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::embedded::schema;
+
+    /// However a page is asked for, SQLite seeks to its beginning and does not sort.
+    #[test]
+    fn pages_are_sought() {
+        let folder = tempfile::tempdir().expect("a folder can be made");
+        let connection = schema::open(&folder.path().join("store"), &Clock::of_boot("x")).expect("it opens");
+        for (index, descending, after) in ["", "by_name"]
+            .into_iter()
+            .flat_map(|i| [false, true].map(|d| (i, d)))
+            .flat_map(|(i, d)| [false, true].map(|a| (i, d, a)))
+        {
+            let find = Find {
+                kind: Kind::Server,
+                index: index.into(),
+                equal: Vec::new(),
+                from: None,
+                to: None,
+                after: None,
+                descending,
+                limit: 1,
+            };
+            let Ok(span) = Span::of(&find) else { panic!("the index is there") };
+            let sql = format!("EXPLAIN QUERY PLAN {}", span.sql(after));
+            let mut statement = connection.prepare(&sql).expect("it is SQL");
+            let count = statement.parameter_count();
+            let steps: Vec<String> = statement
+                .query_map(params_from_iter(vec![Value::Null; count]), |row| row.get(3))
+                .expect("it can be explained")
+                .collect::<Result<_, _>>()
+                .expect("it is text");
+            let expected = match (index, descending, after) {
+                ("", ..) => "(kind=? AND id>? AND id<?)",
+                (_, _, false) => "(tree=? AND key>? AND key<?)",
+                (_, false, true) => "(tree=? AND (key,id)>(?,?) AND key<?)",
+                (_, true, true) => "(tree=? AND key>? AND (key,id)<(?,?))",
+            };
+            assert!(steps[0].contains(expected), "{steps:?}");
+            assert!(steps.iter().all(|step| step.starts_with("SEARCH")), "{steps:?}");
+        }
+    }
 }
