@@ -23,7 +23,7 @@ pub struct No {
     pub text: Cow<'static, str>,
     /// The field that was wrong.
     pub field: Option<Cow<'static, str>>,
-    /// Which second factors the login wants.
+    /// Whether it is worth trying again in a moment.
     pub later: bool,
 }
 

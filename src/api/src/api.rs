@@ -32,6 +32,8 @@ pub struct Inner {
     pub hasher: Hasher,
     /// Who tried to log in how often.
     pub logins: Limiter,
+    /// Likewise under names that nobody has.
+    pub strangers: Limiter,
     /// What consoles are told.
     pub feed: Feed,
     /// Whether there is an administrator.
@@ -39,7 +41,7 @@ pub struct Inner {
     /// How many answers there were.
     pub counters: Counters,
     /// Places for requests, those that wait for events not counted.
-    pub places: Semaphore,
+    pub places: Arc<Semaphore>,
     clock: Clock,
 }
 
@@ -59,10 +61,11 @@ impl Api {
             bus,
             hasher: Hasher::default(),
             logins: Limiter::default(),
+            strangers: Limiter::default(),
             feed: Feed::default(),
             first: watch::Sender::new(false),
             counters: Counters::default(),
-            places: Semaphore::new(PLACES),
+            places: Arc::new(Semaphore::new(PLACES)),
             clock: Clock::default(),
         }))
     }

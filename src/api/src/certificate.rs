@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use culvert_model::record::{Certificate, CertificateKey, CertificateState, Job, JobState, Priority, Purpose, Work};
+use culvert_model::record::{
+    Certificate, CertificateKey, CertificateState, Job, JobState, Organization, Priority, Purpose, Work,
+};
 use culvert_model::{Id, Kind};
 use culvert_records::{Failure, Guard, Query, Stored, Write, delete, insert, update};
 
@@ -79,7 +81,7 @@ async fn made<F>(api: &Api, organization: Id, purpose: Purpose, word: &str, with
 where
     F: FnMut(&Certificate) -> Vec<Write>,
 {
-    let mut watch = api.watch(&[Kind::Certificate, Kind::Job], PATIENCE);
+    let mut watch = api.watch(&[Kind::Certificate, Kind::Job, Kind::Organization], PATIENCE);
     order(api, organization, purpose, word).await?;
     loop {
         let reserved = api.bus.find::<Certificate>(Query::by("by_reservation").equal(word).limit(1)).await?;
@@ -93,10 +95,25 @@ where
             forget(api, word).await;
             return Ok(taken);
         }
+        hopeless(api, organization, word).await?;
         if !watch.next().await {
             let text = "No certificate was made in time: is a queue process running? Nothing was changed.";
             return Err(No::late(text));
         }
+    }
+}
+
+/// Whether waiting has become useless: the organisation is gone, or the job was given up.
+async fn hopeless(api: &Api, organization: Id, word: &str) -> Answer<()> {
+    api.have::<Organization>(organization, "organization").await?;
+    let dead = api.bus.find::<Job>(Query::by("by_state").equal("dead").limit(200)).await?.items;
+    match dead.into_iter().find(|job| job.record.reserved.as_deref() == Some(word)) {
+        Some(job) => {
+            let why = job.record.error.unwrap_or_default();
+            let text = format!("No certificate could be made: {why}. Nothing was changed.");
+            Err(No::new(http::StatusCode::INTERNAL_SERVER_ERROR, "certificate_failed", text))
+        }
+        None => Ok(()),
     }
 }
 

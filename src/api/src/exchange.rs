@@ -1,5 +1,6 @@
 //! One request: which route it is for, who asks, what is asked, and the answer.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -145,9 +146,9 @@ async fn exchange(api: &Api, request: Request) -> Result<Response, Response> {
         .map_or_else(|| Err(culvert_contract::methods(head.uri.path())), |method| find(method, head.uri.path()))
         .map_err(missed)?;
     // Who waits for events has places of its own.
-    let _place = match found.route.pattern.starts_with("/event") {
+    let place = match found.route.pattern.starts_with("/event") {
         true => None,
-        false => Some(api.places.try_acquire().map_err(|_| refuse(No::busy()))?),
+        false => Some(Arc::clone(&api.places).try_acquire_owned().map_err(|_| refuse(No::busy()))?),
     };
     let work = async {
         let asking = Asking {
@@ -164,8 +165,12 @@ async fn exchange(api: &Api, request: Request) -> Result<Response, Response> {
             return routes::answer(api.clone(), found.route.name, raw).await;
         }
         // A change that was begun is finished, though who asked for it may be gone.
-        let change = tokio::spawn(routes::answer(api.clone(), found.route.name, raw));
-        change.await.unwrap_or_else(|_| Err(No::late("The api is ending. Look before you try again.")))
+        let change = routes::answer(api.clone(), found.route.name, raw);
+        let change = async move {
+            let _place = place;
+            change.await
+        };
+        tokio::spawn(change).await.unwrap_or_else(|_| Err(No::late("The api is ending. Look before you try again.")))
     };
     match timeout(DEADLINE, work).await {
         Ok(answer) => answer.map_err(refuse),

@@ -46,8 +46,13 @@ pub struct Begun {
 pub async fn login(api: &Api, login: &Login) -> Answer<Begun> {
     let username: String = filter::name(&login.username).chars().take(LONGEST).collect::<String>().to_lowercase();
     let admin = by_name(api, &username).await?;
-    let key = admin.as_ref().map_or_else(|| format!("?{username}"), |admin| admin.record.id.to_string());
-    if !api.logins.attempt(&key, Instant::now()) {
+    let now = Instant::now();
+    // Names that nobody has are counted apart: however many are tried, no administrator's count is forgotten for them.
+    let few = match &admin {
+        Some(admin) => api.logins.attempt(&admin.record.id.to_string(), now),
+        None => api.strangers.attempt(&username, now),
+    };
+    if !few {
         let text = "Too many attempts to log in. Wait ten minutes.";
         return Err(No::new(StatusCode::TOO_MANY_REQUESTS, "auth_too_many", text));
     }

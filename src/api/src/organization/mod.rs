@@ -18,16 +18,7 @@ use crate::{certificate, filter, random};
 /// How long the making of a CA is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An organisation with the number of its users.
-#[derive(Debug)]
-pub struct Counted {
-    /// The organisation.
-    pub organization: Organization,
-    /// How many users it has.
-    pub users: u64,
-}
-
-/// All organisations by name, or a page of them.
+/// All organisations by name.
 ///
 /// # Errors
 ///
@@ -44,16 +35,6 @@ pub async fn list(api: &Api) -> Answer<Vec<Organization>> {
 /// The store can't be reached.
 pub async fn users(api: &Api, organization: Id) -> Answer<u64> {
     Ok(api.bus.count::<User>(Query::by("by_organization").equal(organization)).await?)
-}
-
-/// The organisation with the number of its users.
-///
-/// # Errors
-///
-/// The store can't be reached.
-pub async fn counted(api: &Api, organization: Organization) -> Answer<Counted> {
-    let users = users(api, organization.id).await?;
-    Ok(Counted { organization, users })
 }
 
 /// Makes an organisation and waits for its CA.

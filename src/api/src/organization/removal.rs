@@ -1,8 +1,8 @@
 //! Removing an organisation with everything under it. Each step can be repeated: who is interrupted asks again.
 
 use culvert_model::Id;
-use culvert_model::record::{CaKey, Certificate, Job, Organization, Server, User, Work};
-use culvert_records::{Guard, Query, delete};
+use culvert_model::record::{CaKey, Certificate, CertificateKey, Job, Organization, Server, User, Work};
+use culvert_records::{Failure, Query};
 
 use crate::answer::{Answer, No};
 use crate::api::Api;
@@ -69,13 +69,16 @@ async fn remove_certificates(api: &Api, organization: Id) -> Answer<()> {
         }
         let writes: Vec<_> =
             page.items.iter().flat_map(|certificate| certificate::removal(certificate.record.id)).collect();
-        if let Err(failure) = api.bus.write(writes).await {
-            failure.refusal().ok_or_else(|| No::from(culvert_records::Failure::Unavailable))?;
-            // A key was gone already: one by one.
-            for certificate in page.items {
-                api.bus.delete::<culvert_model::record::CertificateKey>(certificate.record.id).await?;
-                api.bus.write(vec![delete::<Certificate>(certificate.record.id, Guard::default())]).await?;
+        match api.bus.write(writes).await {
+            Ok(_) => {}
+            // One of them is gone already: one by one.
+            Err(Failure::Refused { .. }) => {
+                for certificate in page.items {
+                    api.bus.delete::<CertificateKey>(certificate.record.id).await?;
+                    api.bus.delete::<Certificate>(certificate.record.id).await?;
+                }
             }
+            Err(failure) => return Err(failure.into()),
         }
     }
 }

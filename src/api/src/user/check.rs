@@ -15,7 +15,7 @@ const PIN: usize = 6;
 const LONGEST_PIN: usize = 64;
 
 /// Whether the contract knows this way to prove to be somebody (`semantics.md` section f).
-pub fn auth_types(text: &str) -> bool {
+fn auth_types(text: &str) -> bool {
     let plain = ["local", "duo", "yubico", "plugin", "radius", "radius_duo"];
     let signed_on = ["azure", "google", "authzero", "slack", "saml", "saml_okta", "saml_onelogin", "saml_jumpcloud"];
     let base = text.strip_suffix("_duo").or_else(|| text.strip_suffix("_yubico")).unwrap_or(text);

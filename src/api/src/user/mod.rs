@@ -12,7 +12,6 @@ use culvert_model::record::{
 };
 use culvert_records::{Failure, Guard, Query, Stored, delete, update as replace};
 
-pub use check::auth_types;
 pub use creation::{create, create_many};
 pub use listing::{detail, list};
 

@@ -112,6 +112,13 @@ impl World {
         Bus::new(path)
     }
 
+    /// An api of another host on the same store. Its feed and its first administrator are not begun.
+    pub fn other(&self, name: &str) -> Api {
+        let folder = self.folder.path().join(name);
+        std::fs::create_dir(&folder).expect("a folder");
+        Api::new(Self::bus(&self.store, &folder, Role::Api, HostId::new(), &self.stop))
+    }
+
     /// Starts a queue besides.
     pub fn start_queue(&self) {
         let bus = Self::bus(&self.store, self.folder.path(), Role::Queue, self.host, &self.stop);

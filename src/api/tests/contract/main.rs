@@ -2,5 +2,6 @@
 
 mod access;
 mod kit;
+mod race;
 mod sockets;
 mod story;

@@ -1,0 +1,88 @@
+//! Several at the same time: hosts that begin, administrators who make users, one who deletes what another uses.
+
+use std::collections::BTreeSet;
+
+use culvert_api::first;
+use culvert_model::record::{Admin, AdminSecret, Certificate, CertificateState, User};
+use culvert_records::Query;
+use serde_json::json;
+
+use crate::kit::World;
+
+#[tokio::test]
+async fn of_several_hosts_one_makes_the_first_administrator() {
+    let world = World::new().await;
+    for admin in world.api.bus.list::<Admin>(Query::by("by_username")).await.expect("administrators") {
+        world.api.bus.delete::<Admin>(admin.record.id).await.expect("deleted");
+        world.api.bus.delete::<AdminSecret>(admin.record.id).await.expect("deleted");
+    }
+    let others: Vec<_> = ["a", "b", "c", "d"].map(|name| world.other(name)).into_iter().collect();
+    for other in &others {
+        tokio::spawn(first::keep(other.clone()));
+    }
+    for other in &others {
+        other.first.subscribe().wait_for(|there| *there).await.expect("it is kept");
+    }
+    assert_eq!(world.api.bus.count::<Admin>(Query::by("by_username")).await.expect("a number"), 1);
+    assert_eq!(world.api.bus.count::<AdminSecret>(Query::all()).await.expect("a number"), 1);
+    world.log_in().await;
+}
+
+#[tokio::test]
+async fn users_made_at_the_same_time_have_certificates_of_their_own() {
+    let world = World::new().await;
+    world.start_queue();
+    let console = world.log_in().await;
+    let quick = json!({ "rsa_bits": 2048 });
+    world.ask(&console, "PUT", "/v1/settings", Some(quick)).await.good();
+    let organization = world.ask(&console, "POST", "/organization", Some(json!({ "name": "o" }))).await.good();
+    let path = format!("/user/{}", organization["id"].as_str().expect("an id"));
+    // There is no pool: each waits for its own, or takes what another's job left.
+    let new = (0..8).map(|number| world.ask(&console, "POST", &path, Some(json!({ "name": format!("u{number}") }))));
+    let made = futures(new).await;
+    let ids: BTreeSet<String> =
+        made.iter().map(|answer| answer.good()[0]["id"].as_str().expect("an id").to_owned()).collect();
+    assert_eq!(ids.len(), 8);
+    let users = world.api.bus.list::<User>(Query::by("by_organization")).await.expect("users");
+    let certificates: BTreeSet<_> = users.iter().map(|user| user.record.certificate).collect();
+    assert_eq!((users.len(), certificates.len()), (8, 8));
+    for user in users {
+        let certificate = world.api.bus.get::<Certificate>(user.record.certificate).await.expect("a store");
+        let certificate = certificate.expect("it is there").record;
+        assert_eq!((certificate.state, certificate.subject), (CertificateState::Taken, user.record.id));
+    }
+}
+
+#[tokio::test]
+async fn nobody_comes_into_an_organization_that_is_deleted() {
+    let world = World::new().await;
+    world.start_queue();
+    let console = world.log_in().await;
+    let quick = json!({ "rsa_bits": 2048 });
+    world.ask(&console, "PUT", "/v1/settings", Some(quick)).await.good();
+    let organization = world.ask(&console, "POST", "/organization", Some(json!({ "name": "o" }))).await.good();
+    let id = organization["id"].as_str().expect("an id");
+    let path = format!("/user/{id}");
+    let new = futures((0..4).map(|_| world.ask(&console, "POST", &path, Some(json!({ "name": "u" })))));
+    let whole = format!("/organization/{id}");
+    let (made, removed) = tokio::join!(new, world.ask(&console, "DELETE", &whole, None));
+    assert_eq!(removed.good(), json!({}));
+    assert!(made.iter().all(|answer| [200, 404, 409, 503].contains(&answer.status.as_u16())), "{made:?}");
+    assert_eq!(world.api.bus.count::<User>(Query::by("by_organization")).await.expect("a number"), 0);
+}
+
+/// All of them at the same time.
+async fn futures<T: Future>(all: impl Iterator<Item = T>) -> Vec<T::Output> {
+    let mut all: Vec<_> = all.map(|one| Box::pin(async { Some(one.await) })).collect();
+    let mut done: Vec<Option<T::Output>> = all.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (one, done) in all.iter_mut().zip(&mut done).filter(|(_, done)| done.is_none()) {
+            if let std::task::Poll::Ready(value) = one.as_mut().poll(context) {
+                *done = value;
+            }
+        }
+        if done.iter().all(Option::is_some) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    done.into_iter().flatten().collect()
+}
