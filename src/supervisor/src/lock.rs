@@ -19,6 +19,10 @@ const ATTEMPTS: u8 = 5;
 /// How long a frozen predecessor may take to die.
 const DEADLINE: Duration = Duration::from_secs(5);
 
+/// How long a process may take from being told to stop until it is stopped, and how often that is looked at.
+const STOPPING: Duration = Duration::from_millis(200);
+const AGAIN: Duration = Duration::from_millis(20);
+
 /// The lock. It is held as long as this is.
 #[derive(Debug)]
 pub struct Lock {
@@ -67,7 +71,7 @@ fn take_over(file: File, holder: Option<i32>) -> Result<Flock<File>, Failure> {
     let running = || Failure::machine(format!("already running as process {pid} (end it with: kill {pid})"));
     let process = Process::open(pid).map_err(|_| running())?;
     // Read after the process is held, so that it is that one's state and not a later one's.
-    if !matches!(pidfd::state(pid), Ok('T' | 't')) {
+    if !stopped(pid) {
         return Err(running());
     }
     process.signal(Signal::SIGKILL)?;
@@ -77,6 +81,18 @@ fn take_over(file: File, holder: Option<i32>) -> Result<Flock<File>, Failure> {
         )));
     }
     Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|_| running())
+}
+
+/// Whether a process is stopped. One that was told to stop just now is so only when it next runs, and nothing tells when.
+fn stopped(pid: i32) -> bool {
+    let deadline = Instant::now() + STOPPING;
+    while !matches!(pidfd::state(pid), Ok('T' | 't')) {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        std::thread::sleep(AGAIN);
+    }
+    true
 }
 
 #[cfg(test)]
