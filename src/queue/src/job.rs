@@ -7,7 +7,7 @@ use culvert_model::Millis;
 use culvert_model::record::{Job, JobState};
 use culvert_records::{Claim, Failure, Guard, Refusal, Stored, delete, update};
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::hold::Hold;
 use crate::make::Made;
@@ -20,8 +20,11 @@ const ATTEMPTS: u16 = 5;
 /// How long one attempt may take. Keys take a second or two; the rest is for a store that is away.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// Between two tries to reach a store that is away.
-const PAUSE: Duration = Duration::from_millis(250);
+/// Between two looks for what is not there: the store, or what another job makes.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long what another job makes is waited for: a CA takes milliseconds, and was enqueued before its certificates.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How the work on a job ended for this process.
 enum End {
@@ -82,6 +85,7 @@ impl Attempt {
                 return End::Over;
             }
             Ok(Err(Trouble::Failed(why))) => why,
+            Ok(Err(Trouble::NotYet(why))) => why.into(),
             Ok(Err(Trouble::Away)) => "the database cannot be reached".into(),
             Err(_) => format!("it did not end within {} s", LIMIT.as_secs()),
         };
@@ -92,9 +96,11 @@ impl Attempt {
 
     async fn work(&mut self) -> Result<(), Trouble> {
         self.begin().await?;
+        let patience = Instant::now() + PATIENCE;
         let need = loop {
             match work::look(&self.desk, &self.job.record.work).await {
                 Err(Trouble::Away) => sleep(PAUSE).await,
+                Err(Trouble::NotYet(_)) if Instant::now() < patience => sleep(PAUSE).await,
                 need => break need?,
             }
         };

@@ -17,6 +17,8 @@ pub enum Trouble {
     Lost,
     /// The store is away.
     Away,
+    /// Something else has to be made before.
+    NotYet(&'static str),
     /// What went wrong, for people.
     Failed(String),
 }
@@ -60,7 +62,7 @@ pub async fn look(desk: &Desk, work: &Work) -> Result<Need, Trouble> {
             };
             let key = desk.bus.get::<CaKey>(organization).await?;
             let (Some(certificate), Some(key)) = (record.ca, key) else {
-                return Err(Trouble::Failed("The organisation's CA is not made yet.".into()));
+                return Err(Trouble::NotYet("The organisation's CA is not made yet."));
             };
             let Settings { rsa_bits, leaf_days: days, .. } = settings(desk).await?;
             let issuer = Issuer { certificate: certificate.0, key: Zeroizing::new(key.record.key.0) };

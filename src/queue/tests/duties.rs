@@ -5,7 +5,9 @@ mod kit;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use culvert_model::record::{Address, Connection, Host, HostStatus, Instance, InstanceState, Job, Log, Session, Task};
+use culvert_model::record::{
+    Address, Connection, Host, HostStatus, Instance, InstanceState, Job, Log, Session, Task, User, UserSecret,
+};
 use culvert_model::{HostId, Id, Role};
 use culvert_records::{Bus, Kept, Query};
 use culvert_tasks::duty::{DUTIES, Desk};
@@ -61,6 +63,29 @@ fn connection(server: Id, host: HostId) -> Connection {
         platform: None,
         device_name: None,
         since: 0,
+    }
+}
+
+fn user(organization: Id) -> User {
+    User {
+        id: Id::new(),
+        organization,
+        name: "alice".into(),
+        email: None,
+        groups: Vec::new(),
+        disabled: false,
+        auth_type: "local".into(),
+        yubico_id: None,
+        pin: false,
+        bypass_secondary: false,
+        client_to_client: false,
+        mac_addresses: None,
+        dns_servers: None,
+        dns_suffix: None,
+        port_forwarding: None,
+        network_links: Vec::new(),
+        certificate: Id::new(),
+        last_active: None,
     }
 }
 
@@ -123,6 +148,10 @@ async fn every_task_of_the_table_runs() {
     }
     let address = Address { id: "one".into(), server: Id::new(), user: Id::new(), address: Ipv4Addr::new(10, 0, 0, 2) };
     cluster.api().insert(&address).await.expect("a new address");
+    let orphan = user(Id::new());
+    cluster.api().insert(&orphan).await.expect("a new user");
+    let secret = UserSecret { id: orphan.id, pin: None, otp_secret: None, sync_token: None, sync_secret: None };
+    cluster.api().insert(&secret).await.expect("a new secret");
     let bus = cluster.bus(Role::Tasks);
     // Two processes share the schedule.
     for _ in 0..2 {
@@ -143,6 +172,8 @@ async fn every_task_of_the_table_runs() {
     let session = async |id: &str| cluster.api().get::<Session>(id).await.expect("the bus answers").is_some();
     assert_eq!((session("old").await, session("new").await), (false, true));
     assert!(cluster.api().get::<Address>("one").await.expect("the bus answers").is_none());
+    assert!(cluster.api().get::<User>(orphan.id).await.expect("the bus answers").is_none());
+    assert!(cluster.api().get::<UserSecret>(orphan.id).await.expect("the bus answers").is_none());
     let jobs = cluster.api().list::<Job>(Query::all()).await.expect("the bus answers");
     let mut ids: Vec<_> = jobs.iter().map(|job| job.record.id.split('/').next().unwrap_or_default()).collect();
     ids.sort_unstable();

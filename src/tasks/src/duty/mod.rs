@@ -66,7 +66,7 @@ pub static DUTIES: [Duty; 5] = [
     },
     Duty {
         name: "lost-records",
-        what: "Removes users, certificates and addresses whose organisation or server is gone.",
+        what: "Removes users, certificates, addresses and connections whose organisation or server is gone.",
         period: 3_600 * SECOND,
         timeout: 300 * SECOND,
         work: Work::LostRecords,

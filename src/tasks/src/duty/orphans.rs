@@ -4,19 +4,21 @@
 
 use std::collections::HashSet;
 
-use culvert_model::record::{Address, Certificate, CertificateKey, Organization, Server, User, UserSecret};
+use culvert_model::record::{Address, Certificate, CertificateKey, Connection, Organization, Server, User, UserSecret};
 use culvert_model::{Id, Record};
 use culvert_records::{Failure, Query};
 
-use super::{Desk, all, counted};
+use super::{Desk, all, counted, servers};
 
 pub async fn run(desk: &Desk<'_>) -> Result<String, Failure> {
     let users = users(desk).await?;
     let certificates = certificates(desk).await?;
     let addresses = addresses(desk).await?;
-    let [users, certificates, addresses] =
-        [counted(users, "user"), counted(certificates, "certificate"), format!("{addresses} addresses")];
-    Ok(format!("{users}, {certificates} and {addresses} removed"))
+    let connections = servers::remove(desk, all::<Connection>(desk.bus, Query::all()).await?).await?;
+    let [users, certificates, connections] =
+        [counted(users, "user"), counted(certificates, "certificate"), counted(connections, "connection")];
+    let es = if addresses == 1 { "" } else { "es" };
+    Ok(format!("{users}, {certificates}, {connections} and {addresses} address{es} removed"))
 }
 
 async fn ids<T: Record>(desk: &Desk<'_>, id: impl Fn(T) -> Id) -> Result<HashSet<Id>, Failure> {

@@ -15,28 +15,58 @@ const LEASE: Millis = 15_000;
 const MOMENT: Millis = 5_000;
 
 pub async fn run(desk: &Desk<'_>) -> Result<String, Failure> {
-    // Connections first: an instance is there before its connections, so what has none by then has lost it.
-    let connections = all::<Connection>(desk.bus, Query::all()).await?;
-    let instances = all::<Instance>(desk.bus, Query::all()).await?;
     let hosts = all::<Host>(desk.bus, Query::all()).await?;
+    let instances = all::<Instance>(desk.bus, Query::all()).await?;
     if desk.bus.uninterrupted() < LEASE {
         return Ok("waits until every host had the time to report".into());
     }
-    let there: HashSet<HostId> =
-        hosts.iter().filter(|host| host.record.status == HostStatus::Online).map(|host| host.record.id).collect();
+    let there = there(&hosts);
     let mut freed = 0;
     for instance in instances.iter().filter(|instance| lost(instance, &there)) {
         freed += u64::from(free(desk, instance).await?);
     }
-    let running = running(&instances, &there);
-    let mut gone = 0;
-    for connection in connections.iter().map(|stored| &stored.record) {
-        if !running.contains(&(connection.server, connection.host)) {
-            desk.bus.delete::<Connection>(connection.id).await?;
-            gone += 1;
-        }
-    }
+    let gone = connections(desk, &hosts, &instances).await?;
     Ok(format!("{} freed, {} removed", counted(freed, "instance"), counted(gone, "connection")))
+}
+
+/// Removes the connections of hosts that are not there and of servers that do not run. Only those are looked at: all
+/// connections of a cluster are many.
+async fn connections(desk: &Desk<'_>, hosts: &[Stored<Host>], instances: &[Stored<Instance>]) -> Result<u64, Failure> {
+    let there = there(hosts);
+    let mut suspects = Vec::new();
+    for host in hosts.iter().map(|host| host.record.id).filter(|host| !there.contains(host)) {
+        suspects.extend(all::<Connection>(desk.bus, Query::by("by_host").equal(host)).await?);
+    }
+    let running = running(instances, &there);
+    let servers: HashSet<Id> = instances.iter().map(|instance| instance.record.server).collect();
+    for server in servers.into_iter().filter(|server| !running.iter().any(|(running, _)| running == server)) {
+        suspects.extend(all::<Connection>(desk.bus, Query::by("by_server").equal(server)).await?);
+    }
+    remove(desk, suspects).await
+}
+
+/// Removes connections that no instance has. What runs is looked at after the connections were read: an instance is
+/// there before its connections are.
+pub async fn remove(desk: &Desk<'_>, suspects: Vec<Stored<Connection>>) -> Result<u64, Failure> {
+    if suspects.is_empty() {
+        return Ok(0);
+    }
+    let hosts = all::<Host>(desk.bus, Query::all()).await?;
+    let instances = all::<Instance>(desk.bus, Query::all()).await?;
+    let running = running(&instances, &there(&hosts));
+    let suspects = suspects.into_iter().map(|stored| stored.record);
+    let gone: HashSet<Id> = suspects
+        .filter(|connection| !running.contains(&(connection.server, connection.host)))
+        .map(|connection| connection.id)
+        .collect();
+    for id in &gone {
+        desk.bus.delete::<Connection>(id).await?;
+    }
+    Ok(gone.len() as u64)
+}
+
+fn there(hosts: &[Stored<Host>]) -> HashSet<HostId> {
+    hosts.iter().filter(|host| host.record.status == HostStatus::Online).map(|host| host.record.id).collect()
 }
 
 /// Whether nobody holds the instance and whoever last did is not there. A host that is there starts it again by itself.
