@@ -44,14 +44,12 @@ fn tunnel(start: &Start) -> Vec<String> {
     ];
     lines.extend(start.bind.map(|address| format!("local {address}")));
     lines.extend([
-        // What `server` stands for, which itself refuses networks larger than /16; without its pool of addresses, since
-        // `vpn` gives each client its own.
+        // A part of what `server` stands for, which itself refuses networks larger than /16: `vpn` gives each client its
+        // address and all that is pushed.
         "mode server".to_owned(),
         "tls-server".to_owned(),
         "topology subnet".to_owned(),
-        "push \"topology subnet\"".to_owned(),
         format!("ifconfig {address} {}", start.network.netmask()),
-        format!("push \"route-gateway {address}\""),
         // The helper has done both: openvpn may not, and need not, touch the network's configuration.
         "ifconfig-noexec".to_owned(),
         "route-noexec".to_owned(),

@@ -12,7 +12,7 @@ pub fn serve(mut stream: UnixStream) {
             let asked = ["CONNECT", "REAUTH"].iter().find_map(|kind| line.strip_prefix(&format!(">CLIENT:{kind},")));
             if let Some((client, key)) = asked.and_then(|numbers| numbers.split_once(',')) {
                 let push = "ifconfig-push 10.8.0.2 255.255.255.0\npush \"route 10.98.0.0 255.255.255.0\"\n\
-                            push \"route 10.96.0.0 255.255.255.0\"\npush \"ping 10\"";
+                            push \"route 10.96.0.0 255.255.255.0\"\npush \"ping 10\"\npush \"topology subnet\"\npush \"route-gateway 10.8.0.1\"";
                 if write!(stream, "client-auth {client} {key}\n{push}\nEND\n").is_err() {
                     return;
                 }
