@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use culvert_model::{Cipher, Digest, Protocol};
-use culvert_wire::helper::{Refusal, Reply, Request, Start};
+use culvert_wire::helper::{PACKET, Refusal, Reply, Request, Start};
 use kit::{Lab, Pinging};
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 8, 0, 2);
@@ -183,6 +183,19 @@ fn others_than_vpn_are_not_answered() {
     let mut lab = Lab::new();
     lab.start_helper();
     assert!(lab.refuses_root());
+    assert_eq!(lab.ask(Request::List).0, Reply::Instances(Vec::new()));
+}
+
+#[test]
+fn what_is_no_request_closes_its_connection_alone() {
+    let mut lab = Lab::new();
+    lab.start_helper();
+    let list = culvert_wire::encode(&Request::List).expect("a form");
+    assert!(lab.closes_for(&[200]), "an unknown request");
+    assert!(lab.closes_for(&[&list[..], &[0]].concat()), "something behind a request");
+    assert!(lab.closes_for(&[3, 100]), "a slot that there is not");
+    assert!(lab.closes_for(&vec![0; PACKET + 1]), "a packet that is too long");
+    assert_eq!(lab.ask(Request::List).0, Reply::Instances(Vec::new()));
 }
 
 fn refused(why: Refusal) -> Reply {

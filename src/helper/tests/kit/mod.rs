@@ -142,8 +142,7 @@ impl Lab {
             message.is_some_and(|one| one.pid == helper.pid() && one.value("READY") == Some("1"))
         });
         self.helper = Some(helper);
-        self.vpn =
-            Some(as_vpn(|| Packets::new(socket::connect_packets(&self.folder.join("helper.sock")).expect("a way"))));
+        self.vpn = Some(self.connection());
     }
 
     pub fn kill_helper(&mut self) {
@@ -175,6 +174,22 @@ impl Lab {
         packets.send(&request, None, deadline).is_err()
             || !matches!(packets.receive(PACKET, deadline), Ok(Some(_)))
                 && !matches!(packets.receive(PACKET, deadline), Err(error) if error.kind() == ErrorKind::TimedOut)
+    }
+
+    /// Whether a connection by `vpn` is closed for sending these bytes.
+    pub fn closes_for(&self, bytes: &[u8]) -> bool {
+        let packets = self.connection();
+        let deadline = Instant::now() + PATIENCE;
+        packets.send(bytes, None, deadline).expect("sent");
+        match packets.receive(PACKET, deadline) {
+            Ok(answer) => answer.is_none(),
+            Err(error) => error.kind() == ErrorKind::ConnectionReset,
+        }
+    }
+
+    /// Another connection by `vpn`.
+    fn connection(&self) -> Packets {
+        as_vpn(|| Packets::new(socket::connect_packets(&self.folder.join("helper.sock")).expect("a way")))
     }
 
     /// Asks the helper as `vpn`.
@@ -397,7 +412,10 @@ fn run(command: &str) -> String {
 fn user() -> User {
     let find = || User::from_name("culvert-vpn").expect("users");
     find().unwrap_or_else(|| {
-        run("useradd --system --no-create-home --shell /usr/sbin/nologin culvert-vpn");
+        // Another test may be making it at the same moment: what counts is that it is there.
+        let make = ["--system", "--no-create-home", "--shell", "/usr/sbin/nologin", "culvert-vpn"];
+        let _ = Command::new("useradd").args(make).status();
+        until("the user is there", || find().is_some());
         find().expect("the user was made")
     })
 }
