@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(code) => code,
         Err(failure) => {
-            eprintln!("culvert: {failure}");
+            culvert_link::log::line(&format!("culvert: {failure}"));
             failure.exit_code()
         }
     }

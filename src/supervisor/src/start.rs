@@ -14,7 +14,7 @@ use crate::arguments::Settings;
 use crate::failure::Failure;
 use crate::lock::Lock;
 use crate::place::{self, Accounts, Sockets};
-use crate::report::warn;
+use crate::report::{self, warn};
 use crate::supervisor::{Machine, Supervisor};
 
 /// The signals that the supervisor waits for.
@@ -28,6 +28,9 @@ pub fn start(settings: Settings) -> Result<Supervisor, Failure> {
         return Err(Failure::machine(
             "the supervisor must run as root: start it with `culvert run` as root, or with sudo",
         ));
+    }
+    if let Err(error) = report::never_wait() {
+        warn(&format!("standard error may make the appliance wait: {error}"));
     }
     umask(Mode::from_bits_truncate(0o077));
     let signals = signals()?;

@@ -4,7 +4,7 @@
 mod member;
 
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
@@ -16,7 +16,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Every test, by name.
-const TESTS: [(&str, fn()); 7] = [
+const TESTS: [(&str, fn()); 8] = [
     ("everything_comes_up_and_ends_in_order", everything_comes_up_and_ends_in_order),
     ("who_is_killed_comes_back_and_gets_its_descriptors", who_is_killed_comes_back_and_gets_its_descriptors),
     ("who_is_frozen_is_replaced", who_is_frozen_is_replaced),
@@ -30,10 +30,37 @@ const TESTS: [(&str, fn()); 7] = [
         "a_frozen_supervisor_is_replaced_and_a_running_one_is_not",
         a_frozen_supervisor_is_replaced_and_a_running_one_is_not,
     ),
+    ("a_log_that_nobody_reads_stops_nothing", a_log_that_nobody_reads_stops_nothing),
 ];
 
 /// How long anything may take that is no watchdog.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The end of a pipe for writing that nobody reads and that has no room left, and the end for reading.
+fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).expect("its flags");
+    while writer.write(&[b'x'; 512]).is_ok() {}
+    fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).expect("its flags");
+    (reader, writer)
+}
+
+fn a_log_that_nobody_reads_stops_nothing() {
+    let lab = Lab::new("log");
+    let (reader, writer) = full_pipe();
+    let (_supervisor, mut ready) = lab.start_with("127.0.0.1:0", writer.into());
+    ready.read_exact(&mut [0; 6]).expect("everything is up");
+    let again = |name: &str| {
+        let pid = lab.pid(name);
+        kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it is there");
+        lab.another(name, pid, PATIENCE);
+    };
+    again("bus");
+    drop(reader);
+    again("api");
+    again("queue");
+}
 
 fn main() {
     let program = std::env::current_exe().expect("this program");
@@ -87,6 +114,11 @@ impl Lab {
 
     /// Starts a supervisor. What it is to tell when everything is up comes through the file.
     fn start(&self, listen: &str) -> (Supervisor, File) {
+        let errors = File::options().create(true).append(true).open(self.path("errors")).expect("a file");
+        self.start_with(listen, errors.into())
+    }
+
+    fn start_with(&self, listen: &str, errors: Stdio) -> (Supervisor, File) {
         let (reader, writer) = std::io::pipe().expect("a pipe");
         nix::fcntl::fcntl(&writer, nix::fcntl::FcntlArg::F_SETFD(nix::fcntl::FdFlag::empty())).expect("inherited");
         let mut command = Command::new(env!("CARGO_BIN_EXE_culvert-supervisor"));
@@ -95,7 +127,6 @@ impl Lab {
         }
         command.args(["--listen", listen, "--redirect", "127.0.0.1:0", "--store", "embedded"]);
         command.args(["--ready-fd", &writer.as_raw_fd().to_string()]);
-        let errors = File::options().create(true).append(true).open(self.path("errors")).expect("a file");
         let child = command.stdin(Stdio::null()).stderr(errors).spawn().expect("it starts");
         (Supervisor(child), File::from(std::os::fd::OwnedFd::from(reader)))
     }

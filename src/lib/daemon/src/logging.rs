@@ -36,6 +36,8 @@ pub(crate) fn start(role: Role, level: Option<&str>, stream: Option<&str>) -> Re
             .with_writer(std::io::stderr)
             .with_ansi(std::io::stderr().is_terminal())
             .without_time()
+            // A line that cannot be written is lost; saying so would fail the same way.
+            .log_internal_errors(false)
             .fmt_fields(tracing_subscriber::fmt::format::DefaultFields::new());
         registry.with(layer.event_format(Line { role })).init();
     }

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use culvert_link::log;
 use culvert_model::Role;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
@@ -24,7 +25,7 @@ where
     match live(role, serve) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("culvert-{role}: {}", whole(&*error));
+            log::line(&format!("culvert-{role}: {}", whole(&*error)));
             error.downcast_ref::<Error>().map_or(ExitCode::FAILURE, Error::exit_code)
         }
     }
@@ -116,7 +117,7 @@ fn report_panics(role: Role) {
         let payload = info.payload();
         let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref().map(String::as_str));
         let text = text.unwrap_or("no text").replace('\n', " ");
-        eprintln!("culvert-{role}: a mistake in the program, please report it: {text} ({place})");
+        log::line(&format!("culvert-{role}: a mistake in the program, please report it: {text} ({place})"));
     }));
 }
 

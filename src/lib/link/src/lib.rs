@@ -11,6 +11,7 @@ mod error;
 pub mod environment;
 pub mod inherited;
 pub mod launch;
+pub mod log;
 pub mod memfd;
 pub mod netns;
 pub mod notify;
