@@ -120,7 +120,14 @@ impl Addresses {
             return Ok(address);
         }
         for _ in 0..TRIES {
-            let Some(address) = self.reserve() else { return Err(Trouble::Full) };
+            let address = match self.reserve() {
+                Some(address) => address,
+                // Somebody may have been deleted meanwhile.
+                None => {
+                    self.load().await?;
+                    self.reserve().ok_or(Trouble::Full)?
+                }
+            };
             let id = format!("{}-{user}-{number}", self.server);
             let record = Address { id, server: self.server, user, address };
             match self.bus.insert(&record).await {

@@ -172,6 +172,9 @@ impl Authority {
             let (server, _) = standing(&directory, self.server, user.id)?;
             (directory.settings.pin_mode.clone(), server.otp_auth)
         };
+        if !device_allowed(user, question.environment.get("IV_HWADDR")) {
+            return Err(Denial::WrongDevice.into());
+        }
         if user.bypass_secondary {
             return Ok(None);
         }
@@ -215,5 +218,14 @@ impl Authority {
             Trouble::Full => Denial::NoAddress.into(),
             Trouble::Store(failure) => failure.into(),
         })
+    }
+}
+
+/// Whether the user may connect with the hardware address that the client tells.
+fn device_allowed(user: &User, told: Option<&str>) -> bool {
+    let plain = |address: &str| address.replace('-', ":").to_ascii_lowercase();
+    match user.mac_addresses.as_deref() {
+        None | Some([]) => true,
+        Some(allowed) => told.is_some_and(|told| allowed.iter().any(|one| plain(one) == plain(told))),
     }
 }

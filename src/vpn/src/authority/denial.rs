@@ -16,6 +16,8 @@ pub enum Denial {
     NotAttached,
     /// The user is in none of the server's groups.
     NotInGroup,
+    /// The user may connect with other hardware addresses only.
+    WrongDevice,
     /// The user must set a PIN first.
     PinMissing,
     /// The user must give the PIN.
@@ -43,6 +45,7 @@ impl Denial {
             Self::Disabled => "Your user is disabled: ask your administrator",
             Self::NotAttached => "Your organisation is not attached to this server: ask your administrator",
             Self::NotInGroup => "You are in none of the groups that may use this server: ask your administrator",
+            Self::WrongDevice => "You may not connect with this device: ask your administrator",
             Self::PinMissing => "You must set a PIN before you can connect",
             Self::PinRequired => "Your PIN is needed as the password",
             Self::PinWrong => "The PIN is wrong",

@@ -34,14 +34,14 @@ pub async fn follow(bus: Bus, host: HostId, shared: Arc<Shared>, instances: Arc<
             follower.reread().await;
             instances.notify_one();
         }
-        let mut changes = Vec::new();
+        let (mut changes, mut gap) = (Vec::new(), false);
         let mut news = timeout_at(follower.due, subscription.next()).await.ok();
         if news.is_none() {
             follower.stale = true;
         }
         while let Some(one) = news.take() {
             match one {
-                News::Gap => follower.stale = true,
+                News::Gap => (follower.stale, gap) = (true, follower.shared.ready()),
                 News::Changed(change) if change.kind == Kind::Instance => instances.notify_one(),
                 News::Changed(change) => changes.push(change),
             }
@@ -52,7 +52,7 @@ pub async fn follow(bus: Bus, host: HostId, shared: Arc<Shared>, instances: Arc<
         if !follower.stale && !follower.apply(changes).await {
             follower.stale = true;
         }
-        if follower.stale && follower.shared.ready() {
+        if gap {
             sleep(jitter()).await;
         }
     }

@@ -25,6 +25,9 @@ use acts::Outcome;
 /// How often is looked whether something is to be done, if nothing says so earlier.
 const TICK: Duration = Duration::from_secs(1);
 
+/// How often this is looked at while this host has no server, in milliseconds.
+const QUIET: Millis = 10_000;
+
 /// How old the records of instances may get while this host waits for one of them, in milliseconds.
 const OLD: Millis = 2_000;
 
@@ -51,6 +54,7 @@ pub struct Fleet {
     seats: Option<Vec<Seat>>,
     read: Millis,
     stale: bool,
+    listed: Millis,
     running: Vec<helper::Instance>,
     held: BTreeMap<String, Held>,
     attended: BTreeMap<Slot, Attended>,
@@ -93,6 +97,7 @@ impl Fleet {
             seats: None,
             read: 0,
             stale: true,
+            listed: 0,
             running: Vec::new(),
             held: BTreeMap::new(),
             attended: BTreeMap::new(),
@@ -146,8 +151,15 @@ impl Fleet {
 
     /// Looks at what runs, and at the records if they may have changed.
     async fn look(&mut self) {
+        let quiet = self.running.is_empty() && self.held.is_empty() && !self.waits();
+        if quiet && self.now() < self.listed + QUIET {
+            return;
+        }
         match timeout(LIST, self.setup.helper.list()).await {
-            Ok(Ok(running)) => self.found(running),
+            Ok(Ok(running)) => {
+                self.listed = self.now();
+                self.found(running);
+            }
             // What ran before is taken to run on.
             Ok(Err(failure)) => tracing::warn!(%failure, "what runs cannot be looked at"),
             Err(_) => tracing::warn!("the helper is slow"),
@@ -160,8 +172,14 @@ impl Fleet {
 
     fn found(&mut self, running: Vec<helper::Instance>) {
         self.running = running;
-        let gone = |slot: &Slot| !self.running.iter().any(|instance| instance.slot == *slot && instance.running);
-        for (slot, _) in self.kept.extract_if(.., |slot, _| gone(slot)) {
+        // What the helper does not know of any more can't be attended to.
+        let known: BTreeSet<Slot> = self.running.iter().map(|instance| instance.slot).collect();
+        let lost: Vec<Slot> = self.attended.keys().copied().filter(|slot| !known.contains(slot)).collect();
+        lost.into_iter().for_each(|slot| drop(self.abandon(slot)));
+        let there = |slot: Slot| self.running.iter().any(|instance| instance.slot == slot && instance.running);
+        let gone: Vec<Slot> = self.kept.keys().copied().filter(|slot| !there(*slot)).collect();
+        for slot in gone {
+            self.kept.remove(&slot);
             let _ = self.setup.notify.remove(&format!("instance-{slot}"));
         }
     }

@@ -303,6 +303,10 @@ impl Desk<'_> {
         {
             verdict = Verdict::Denied(denial);
         }
+        // A server that is being stopped turns its clients away; it does not tell them that they are wrong.
+        if matches!(verdict, Verdict::Denied(Denial::NoServer)) {
+            verdict = Verdict::Later;
+        }
         if let Verdict::Denied(denial) = verdict {
             tracing::info!(server = %self.authority.server, client, reason = denial.text(), "a client is refused");
         }
