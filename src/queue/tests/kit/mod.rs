@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use culvert_bus::server::Server;
+use culvert_bus::store::Store;
 use culvert_bus::store::embedded::Embedded;
 use culvert_model::record::{
     Certificate, CertificateState, Job, JobState, Organization, Priority, Purpose, Settings, Work,
@@ -48,18 +49,7 @@ impl Cluster {
 
     /// What the process of this role has on any host.
     pub fn bus_of(&self, host: HostId, role: Role) -> Bus {
-        let socket = self.folder.path().join(format!("{}.sock", Id::new()));
-        let server = Server::new(self.store.clone(), None, host, Box::new(move |_| Some(role)));
-        let (stop, path) = (self.stop.subscribe(), socket.clone());
-        // On a thread of its own, as the bus is a process of its own.
-        std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-            runtime.block_on(async {
-                let listener = UnixListener::bind(path).expect("a new name");
-                server.serve(&listener, stop).await;
-            });
-        });
-        Bus::new(socket)
+        serve(&self.folder, self.store.clone(), host, role, self.stop.subscribe())
     }
 
     /// A queue on the first host.
@@ -69,18 +59,7 @@ impl Cluster {
 
     /// An organisation without a CA.
     pub async fn organization(&self) -> Id {
-        let id = Id::new();
-        let organization = Organization {
-            id,
-            name: "acme".into(),
-            auth_api: false,
-            auth_token: None,
-            auth_secret: None,
-            ca: None,
-            ca_expires: None,
-        };
-        self.api().insert(&organization).await.expect("a new organisation");
-        id
+        organization(self.api()).await
     }
 
     pub async fn settings(&self, change: impl FnOnce(&mut Settings)) {
@@ -90,15 +69,48 @@ impl Cluster {
     }
 
     pub async fn certificates(&self, organization: Id, purpose: Purpose, state: CertificateState) -> Vec<Certificate> {
-        let certificates = self.api().list::<Certificate>(Query::all()).await.expect("the bus answers");
-        let mut certificates: Vec<_> = certificates.into_iter().map(|stored| stored.record).collect();
-        certificates.retain(|one| one.organization == organization && one.purpose == purpose && one.state == state);
-        certificates
+        certificates(self.api(), organization, purpose, state).await
     }
 
     pub async fn jobs(&self) -> usize {
-        self.api().list::<Job>(Query::all()).await.expect("the bus answers").len()
+        jobs(self.api()).await
     }
+}
+
+/// A bus of its own for one role, as seen from one host.
+pub fn serve<S: Store>(folder: &TempDir, store: Arc<S>, host: HostId, role: Role, stop: watch::Receiver<bool>) -> Bus {
+    let socket = folder.path().join(format!("{}.sock", Id::new()));
+    let listener = UnixListener::bind(&socket).expect("a new name");
+    let server = Server::new(store, None, host, Box::new(move |_| Some(role)));
+    tokio::spawn(async move { server.serve(&listener, stop).await });
+    Bus::new(socket)
+}
+
+/// An organisation without a CA.
+pub async fn organization(api: &Bus) -> Id {
+    let id = Id::new();
+    let organization = Organization {
+        id,
+        name: "acme".into(),
+        auth_api: false,
+        auth_token: None,
+        auth_secret: None,
+        ca: None,
+        ca_expires: None,
+    };
+    api.insert(&organization).await.expect("a new organisation");
+    id
+}
+
+pub async fn certificates(api: &Bus, organization: Id, purpose: Purpose, state: CertificateState) -> Vec<Certificate> {
+    let certificates = api.list::<Certificate>(Query::all()).await.expect("the bus answers");
+    let mut certificates: Vec<_> = certificates.into_iter().map(|stored| stored.record).collect();
+    certificates.retain(|one| one.organization == organization && one.purpose == purpose && one.state == state);
+    certificates
+}
+
+pub async fn jobs(api: &Bus) -> usize {
+    api.list::<Job>(Query::all()).await.expect("the bus answers").len()
 }
 
 pub fn job(id: &str, work: Work, priority: Priority) -> Job {
