@@ -88,6 +88,19 @@ impl ReplicaSet {
         Ok(set)
     }
 
+    /// A set of one member that listens at one address and is known under another, where somebody passes on what comes.
+    pub fn start_behind(inside: SocketAddr, outside: SocketAddr) -> Result<Self> {
+        let folder = TempDir::with_prefix("culvert-mongod-")?;
+        let member = Member { address: inside, folder: folder.path().join("0"), process: None };
+        let mut set = Self { members: vec![member], namespace: None, _folder: folder };
+        set.launch(0, &["--replSet", NAME])?;
+        let config = json!({ "_id": NAME, "members": [{ "_id": 0, "host": outside.to_string() }] });
+        set.command(0, json!({ "replSetInitiate": config }))?;
+        set.primary()?;
+        set.members[0].address = outside;
+        Ok(set)
+    }
+
     /// A set of one member that lets only this user in, who may do anything.
     pub fn start_guarded(user: &str, password: &str) -> Result<Self> {
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;

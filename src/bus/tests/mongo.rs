@@ -74,7 +74,7 @@ async fn says_what_is_wrong_with_the_user() {
     root.database("admin").run_command(create).await.expect("root may");
     let text = refused(&uri("reader:geheim"), Step::Rights).await;
     assert!(text.contains("readWrite on culvert"), "{text}");
-    refused(&format!("mongodb://{}/culvert", set.address(0)), Step::Rights).await;
+    refused(&format!("mongodb://{}/culvert", set.address(0)), Step::Authentication).await;
 
     let create = mongodb::bson::doc! {
         "createUser": "writer", "pwd": "geheim", "roles": [{ "role": "readWrite", "db": "culvert" }],

@@ -3,6 +3,7 @@
 mod frozen;
 mod killed;
 mod leftovers;
+mod lost_answers;
 mod tail;
 
 use std::time::Duration;

@@ -64,9 +64,9 @@ impl Failure {
         }
     }
 
-    /// The same of a read, which changes nothing in any case.
+    /// The same of what changes nothing by itself: a read, or a write in a transaction that is not committed.
     #[must_use]
-    pub fn of_a_read(self) -> Self {
+    pub fn harmless(self) -> Self {
         if matches!(self, Self::Unsure) { Self::Away } else { self }
     }
 

@@ -97,13 +97,13 @@ impl Base {
             Stop::Taken { write, index } => Some((write, Refusal::Taken { index })),
         };
         // An earlier attempt may have got through, so this looks before it refuses.
-        if let Some(done) = course.attempt(self.recall(id, session)).await? {
+        if let Some(done) = course.attempt(self.recall(id, session)).await.map_err(Failure::harmless)? {
             return Ok(remembered(&done, plans));
         }
         let (write, mut why) = refused.ok_or(Failure::Away)?;
         if matches!(why, Refusal::Taken { .. })
             && let Some(plan) = plans.get(write)
-            && let Some(raw) = course.attempt(self.look(plan, session)).await?
+            && let Some(raw) = course.attempt(self.look(plan, session)).await.map_err(Failure::harmless)?
             && let Ok(Verdict::Refused(earlier)) = plan.verdict(Some(&raw), self.host)
         {
             why = earlier;
@@ -123,7 +123,7 @@ impl Base {
             .read_concern(ReadConcern::majority())
             .write_concern(majority())
             .max_commit_time(COMMIT);
-        course.attempt(async { begun.await }).await?;
+        course.attempt(async { begun.await }).await.map_err(Failure::harmless)?;
         let mut done: Vec<Option<Done>> = plans.iter().map(|_| None).collect();
         let (first, last) = order(plans);
         for write in first {
@@ -154,9 +154,9 @@ impl Base {
             Err(Failure::Duplicate(index)) if plan.kind.index(&index).is_some() => {
                 return Err(Stop::Taken { write, index });
             }
-            Err(failure) => return Err(failure.into()),
+            Err(failure) => return Err(failure.harmless().into()),
         }
-        let raw = course.attempt(self.look(plan, session)).await?;
+        let raw = course.attempt(self.look(plan, session)).await.map_err(Failure::harmless)?;
         match plan.verdict(raw.as_deref(), self.host).map_err(|damage| Stop::Trouble(damaged(damage)))? {
             Verdict::Refused(why) => Err(Stop::Refused { write, why }),
             Verdict::Invalid(fault) => Err(Stop::Trouble(Trouble::Fault(fault))),
@@ -187,7 +187,7 @@ impl Base {
         match course.attempt(async { written.await }).await {
             Ok(_) => Ok(()),
             Err(Failure::Duplicate(_)) => Err(Stop::Repeated),
-            Err(failure) => Err(failure.into()),
+            Err(failure) => Err(failure.harmless().into()),
         }
     }
 

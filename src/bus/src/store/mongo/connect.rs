@@ -32,6 +32,10 @@ const CONNECTING: Duration = Duration::from_millis(1000);
 /// which was never sent is known as such.
 const SELECTION: Duration = Duration::from_millis(900);
 
+/// What to do about files that cannot be used. The bus reaches few places of the file system.
+const TLS_FILES: &str = "check the files that tlsCAFile and tlsCertificateKeyFile name: the user culvert-bus must be able \
+                         to read them, below /etc/ssl/certs";
+
 /// The database, if the URI names none.
 const DATABASE: &str = "culvert";
 
@@ -247,10 +251,19 @@ pub fn of_schema(error: &SchemaError, database: &str) -> ConnectError {
     match error.kind.as_ref() {
         ErrorKind::Authentication { .. } => of_authentication(error),
         // Unauthorized
+        ErrorKind::Command(command) if command.code == 13 && command.message.contains("requires authentication") => {
+            let why = "the database demands a user, and the URI names none";
+            ConnectError::new(
+                Step::Authentication,
+                why,
+                "write mongodb://USER:PASSWORD@HOST:PORT/DATABASE?authSource=admin",
+            )
+        }
         ErrorKind::Command(command) if command.code == 13 => ConnectError::new(
             Step::Rights,
-            format!("the user may not do what Culvert needs in {database}: {}", command.message),
-            format!("give it the role readWrite on {database}"),
+            // Behind this follows the whole command.
+            command.message.split(" to execute command").next().unwrap_or_default(),
+            format!("give the user the role readWrite on {database}"),
         ),
         ErrorKind::Command(command) if command.code == 11000 => ConnectError::new(
             Step::Content,
@@ -282,16 +295,8 @@ fn of_authentication(error: &Error) -> ConnectError {
 
 fn of_options(error: &Error) -> ConnectError {
     match error.kind.as_ref() {
-        ErrorKind::InvalidTlsConfig { message, .. } => ConnectError::new(
-            Step::Tls,
-            message.clone(),
-            "check the files that tlsCAFile and tlsCertificateKeyFile name",
-        ),
-        ErrorKind::Io(error) => ConnectError::new(
-            Step::Tls,
-            error.to_string(),
-            "check the files that tlsCAFile and tlsCertificateKeyFile name",
-        ),
+        ErrorKind::InvalidTlsConfig { message, .. } => ConnectError::new(Step::Tls, message.clone(), TLS_FILES),
+        ErrorKind::Io(error) => ConnectError::new(Step::Tls, error.to_string(), TLS_FILES),
         kind => ConnectError::new(Step::Uri, kind.to_string(), "correct the URI"),
     }
 }

@@ -129,7 +129,7 @@ impl Base {
         if let Some(raw) = course.attempt(self.take(step, session)).await? {
             return Ok(row::read(&raw).map(|row| Some(Ok(row))));
         }
-        let raw = course.attempt(self.look_at_lease(step, session)).await?;
+        let raw = course.attempt(self.look_at_lease(step, session)).await.map_err(Failure::harmless)?;
         Ok(step.verdict(raw.as_deref(), course.unsure()).map(|verdict| match verdict {
             Verdict::Done(row) => Some(Ok(row)),
             Verdict::Refused(why) => Some(Err(Trouble::Refused { write: 0, why })),

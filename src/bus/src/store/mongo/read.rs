@@ -122,7 +122,7 @@ impl Base {
             });
             match read.await {
                 Ok(read) => return read.map_err(damaged),
-                Err(failure) => course.overcome(failure.of_a_read()).await?,
+                Err(failure) => course.overcome(failure.harmless()).await?,
             }
         }
     }

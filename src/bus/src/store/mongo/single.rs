@@ -54,7 +54,7 @@ impl Base {
             Err(failure) => return Err(failure),
         };
         // An earlier attempt may have got through, so this looks before it refuses.
-        let raw = course.attempt(self.look(plan, session)).await?;
+        let raw = course.attempt(self.look(plan, session)).await.map_err(Failure::harmless)?;
         Ok(self.judge(id, plan, course, raw.as_ref(), taken).unwrap_or_else(|damage| Some(Err(damaged(damage)))))
     }
 
