@@ -93,9 +93,9 @@ impl Appliance {
 
     /// The administrator's name and one-time password.
     pub fn credentials(&self) -> Result<(String, String)> {
-        let answer: serde_json::Value =
-            serde_json::from_str(&self.culvert(&["default-password", "-o", "json"])?)?;
-        let field = |name: &str| answer[name].as_str().map(String::from).with_context(|| format!("no {name} in {answer}"));
+        let answer: serde_json::Value = serde_json::from_str(&self.culvert(&["default-password", "-o", "json"])?)?;
+        let field =
+            |name: &str| answer[name].as_str().map(String::from).with_context(|| format!("no {name} in {answer}"));
         Ok((field("username")?, field("password")?))
     }
 
@@ -150,9 +150,9 @@ impl Appliance {
         self.supervisor.kill()?;
         self.supervisor.wait()?;
         until("the supervisor's children gone", Duration::from_secs(5), || {
-            let left = children.iter().filter(|(name, pid)| {
-                comm(*pid).is_some_and(|comm| format!("culvert-{name}").starts_with(&comm))
-            });
+            let left = children
+                .iter()
+                .filter(|(name, pid)| comm(*pid).is_some_and(|comm| format!("culvert-{name}").starts_with(&comm)));
             Ok((left.count() == 0).then_some(()))
         })
     }

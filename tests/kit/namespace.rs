@@ -112,8 +112,7 @@ impl Town {
 
     /// A new town.
     pub fn new() -> Result<Self> {
-        let [server, client, behind] =
-            ["server", "client", "behind"].map(Namespace::new);
+        let [server, client, behind] = ["server", "client", "behind"].map(Namespace::new);
         let town = Self { server: server?, client: client?, behind: behind? };
         town.server.cable("198.51.100.1/24", &town.client, "198.51.100.2/24")?;
         town.server.cable("203.0.113.1/24", &town.behind, "203.0.113.2/24")?;

@@ -1,5 +1,6 @@
 //! Debian's openvpn as a client, and pings through its tunnel.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Stdio};
@@ -95,7 +96,11 @@ impl Pings {
     /// Begins.
     pub fn start(namespace: &Namespace, address: &str) -> Result<Self> {
         let mut command = namespace.command("ping");
-        command.args(["-n", "-i", "0.05", address]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+            .args(["-n", "-D", "-i", "0.05", address])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         let mut process = command.spawn()?;
         let printed = Lines::default();
         printed.read(process.stdout.take().context("its output")?);
@@ -108,17 +113,20 @@ impl Pings {
         self.printed.wait(seen, deadline, |line| line.contains("bytes from")).map(drop)
     }
 
-    /// Ends, and counts.
+    /// Ends, and counts up to the last one that was answered: what is still on its way is not lost.
     pub fn stop(mut self) -> Result<Pinged> {
-        // One that is on its way is not lost.
         self.answered(Duration::from_secs(5))?;
-        kill(Pid::from_raw(self.process.id() as i32), Signal::SIGINT)?;
+        self.process.kill()?;
         self.process.wait()?;
-        let summary = self.printed.wait(0, Duration::from_secs(5), |line| line.contains("packets transmitted"))?;
-        let numbers: Vec<u32> =
-            summary.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse().ok()).collect();
-        ensure!(numbers.len() >= 2, "{summary}");
-        Ok(Pinged { sent: numbers[0], received: numbers[1] })
+        let number = |line: &String| line.split_once("icmp_seq=")?.1.split(' ').next()?.parse().ok();
+        let answered: BTreeSet<u32> = self.printed.all().iter().filter_map(number).collect();
+        let sent = answered.last().copied().context("no answer at all")?;
+        let lines = self.printed.all();
+        for lost in (1..=sent).filter(|number| !answered.contains(number)) {
+            let behind = lines.iter().position(|line| number(line) > Some(lost)).unwrap_or_default();
+            println!("ping {lost} was lost; before and after it: {:?}", &lines[behind.saturating_sub(2)..=behind]);
+        }
+        Ok(Pinged { sent, received: answered.len() as u32 })
     }
 }
 
