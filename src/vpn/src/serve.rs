@@ -44,7 +44,7 @@ pub async fn serve(mut context: Context) -> Result<(), Box<dyn std::error::Error
         helper,
         directory: Arc::new(Shared::default()),
         pins: Arc::new(Pins::default()),
-        notify: context.notify.clone(),
+        notify: Some(context.notify.clone()),
         run: context.run.clone(),
         host,
     };

@@ -17,8 +17,8 @@ use crate::directory::Shared;
 use crate::grant;
 use crate::management::Environment;
 
-/// How long a client may wait for a store or a helper that is away. Its own patience is a minute (`hand-window`).
-const PATIENCE: Duration = Duration::from_secs(40);
+/// How long a client may wait for a store that is away. Its own patience is a minute (`hand-window`).
+pub const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -95,12 +95,14 @@ pub struct Authority {
     pub pins: Arc<Pins>,
     /// The server.
     pub server: Id,
+    /// How long a client may wait for what is away: [`PATIENCE`].
+    pub patience: Duration,
 }
 
 impl Authority {
     /// Decides, and waits for what is away as long as the client waits for us.
     pub async fn decide(&self, question: &Question) -> Verdict {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         loop {
             match timeout_at(deadline, self.judge(question)).await {
                 Ok(Ok(verdict)) => return verdict,
@@ -115,7 +117,7 @@ impl Authority {
         if question.damaged {
             return Err(Denial::Damaged.into());
         }
-        if !self.directory.wait(PATIENCE).await {
+        if !self.directory.wait(self.patience).await {
             return Err(No::Away);
         }
         let fingerprint = question.environment.fingerprint().ok_or(Denial::Damaged)?;

@@ -5,7 +5,7 @@ mod denial;
 mod pin;
 mod standing;
 
-pub use decide::{Authority, Question, Verdict};
+pub use decide::{Authority, PATIENCE, Question, Verdict};
 pub use denial::Denial;
 pub use pin::{Pins, Proof};
 pub use standing::standing;

@@ -162,7 +162,8 @@ impl Fleet {
             }
             // What ran before is taken to run on.
             Ok(Err(failure)) => tracing::warn!(%failure, "what runs cannot be looked at"),
-            Err(_) => tracing::warn!("the helper is slow"),
+            // It may be starting or stopping one.
+            Err(_) => tracing::debug!("what runs is not told in time"),
         }
         let waiting = self.contact.uninterrupted() < crate::plan::LEASE || self.waits();
         if self.stale || self.seats.is_none() || (waiting && self.now() >= self.read + OLD) {
@@ -180,7 +181,7 @@ impl Fleet {
         let gone: Vec<Slot> = self.kept.keys().copied().filter(|slot| !there(*slot)).collect();
         for slot in gone {
             self.kept.remove(&slot);
-            let _ = self.setup.notify.remove(&format!("instance-{slot}"));
+            self.forget(slot);
         }
     }
 
@@ -350,12 +351,20 @@ impl Fleet {
     fn abandon(&mut self, slot: Slot) -> Option<Attended> {
         // A connection that was kept for us is of no use for the next instance in this slot.
         self.kept.remove(&slot);
-        let _ = self.setup.notify.remove(&format!("instance-{slot}"));
+        self.forget(slot);
         let attended = self.attended.remove(&slot);
         if let Some(attended) = &attended {
             attended.task.abort();
         }
         attended
+    }
+
+    /// Has the management connection of a slot, if somebody keeps one, closed.
+    fn forget(&self, slot: Slot) {
+        if let Some(notify) = &self.setup.notify {
+            // One that could not be told is told when the slot is used again.
+            let _ = notify.remove(&format!("instance-{slot}"));
+        }
     }
 
     fn fail(&mut self, server: Id) {
@@ -433,7 +442,9 @@ impl Fleet {
         }
         let told = format!("{online} of {} instances online, {clients} clients", self.running.len());
         if told != self.told {
-            self.setup.notify.status(&told);
+            if let Some(notify) = &self.setup.notify {
+                notify.status(&told);
+            }
             self.told = told;
         }
     }

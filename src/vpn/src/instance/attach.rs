@@ -21,7 +21,7 @@ pub(super) struct Attachment {
     /// OpenVPN's process: a connection to another one is of no use.
     pub(super) pid: u32,
     pub(super) kept: Option<OwnedFd>,
-    pub(super) notify: Notify,
+    pub(super) notify: Option<Notify>,
 }
 
 impl Attachment {
@@ -45,7 +45,8 @@ impl Attachment {
     /// Has a duplicate kept outside, so that what OpenVPN asks while this process is away waits for the next one.
     pub(super) fn keep(&self, stream: &UnixStream) {
         self.forget();
-        if let Err(error) = self.notify.store(&self.name(), stream.as_fd()) {
+        let Some(notify) = &self.notify else { return };
+        if let Err(error) = notify.store(&self.name(), stream.as_fd()) {
             tracing::warn!(slot = %self.slot, %error, "nobody keeps the management connection for the next start");
         }
     }
@@ -53,7 +54,7 @@ impl Attachment {
     /// Has the duplicate closed: of a connection that has ended, or that somebody else's process holds open.
     pub(super) fn forget(&self) {
         // One that could not be told is told with the next connection.
-        let _ = self.notify.remove(&self.name());
+        let _ = self.notify.as_ref().map(|notify| notify.remove(&self.name()));
     }
 
     fn name(&self) -> String {

@@ -20,7 +20,7 @@ use super::ledger::Ledger;
 use super::output::Printout;
 use super::session::{Act, Session};
 use crate::addresses::Addresses;
-use crate::authority::{Authority, Denial, Pins, Question, Verdict, standing};
+use crate::authority::{Authority, Denial, PATIENCE, Pins, Question, Verdict, standing};
 use crate::directory::Shared;
 use crate::gate::Gate;
 use crate::helper::Helper;
@@ -55,8 +55,8 @@ pub struct Setup {
     pub directory: Arc<Shared>,
     /// The checker of PINs.
     pub pins: Arc<Pins>,
-    /// Where descriptors are kept.
-    pub notify: Notify,
+    /// Where descriptors are kept, if anybody keeps them.
+    pub notify: Option<Notify>,
     /// The run folder.
     pub run: PathBuf,
     /// This host.
@@ -126,6 +126,7 @@ impl Task {
             addresses: addresses.clone(),
             pins: setup.pins.clone(),
             server,
+            patience: PATIENCE,
         });
         loop {
             match attachment.open().await {

@@ -56,6 +56,8 @@ pub struct Session {
     mark: u32,
     answers: VecDeque<Label>,
     rows: Vec<Row>,
+    /// What came behind a list waits until it is known who the listed clients are.
+    behind: Option<VecDeque<Event>>,
     clients: BTreeMap<u64, Client>,
     /// Clients that are being asked again, and the number of the key for which.
     renewals: BTreeMap<u64, u64>,
@@ -77,6 +79,7 @@ impl Session {
             mark,
             answers: VecDeque::new(),
             rows: Vec::new(),
+            behind: None,
             clients: BTreeMap::new(),
             renewals: BTreeMap::new(),
             completed: false,
@@ -130,7 +133,10 @@ impl Session {
     pub fn receive(&mut self, bytes: &[u8], now: u64) {
         self.now = now;
         for event in self.parser.push(bytes) {
-            self.event(event);
+            match &mut self.behind {
+                Some(behind) => behind.push_back(event),
+                None => self.event(event),
+            }
         }
     }
 
@@ -264,6 +270,7 @@ impl Session {
             Some(Label::Status) => {
                 let rows = std::mem::take(&mut self.rows);
                 self.due = self.now + SURVEY;
+                self.behind = Some(VecDeque::new());
                 self.acts.push(Act::Survey(rows));
             }
             Some(Label::State) | None => {}
@@ -360,6 +367,7 @@ impl Session {
         let listed: Vec<u64> = found.iter().map(|found| found.row.client).collect();
         let lost: Vec<u64> = self.clients.keys().copied().filter(|number| !listed.contains(number)).collect();
         lost.into_iter().for_each(|number| self.remove(number));
+        let mut rescues = Vec::new();
         for one in found {
             let number = one.row.client;
             // Still shaking hands: OpenVPN will ask about it.
@@ -377,14 +385,23 @@ impl Session {
                 (Some(address), Ok((user, organization))) => {
                     self.clients.insert(number, Client::adopted(&one.row, user, organization, address));
                     if !self.renewals.contains_key(&number) {
-                        self.rescue(number, age, renegotiate);
+                        rescues.push((number, age));
                     }
                 }
             }
         }
+        // Behind what others wait for: these are many.
+        rescues.into_iter().for_each(|(number, age)| self.rescue(number, age, renegotiate));
         self.completed = false;
         self.phase = Phase::Serving;
         self.acts.push(Act::Changed);
+        // Another list may end in it.
+        for event in self.behind.take().unwrap_or_default() {
+            match &mut self.behind {
+                Some(behind) => behind.push_back(event),
+                None => self.event(event),
+            }
+        }
     }
 
     /// A controller before us may have been asked to renew this client's key and not have answered. Which number that

@@ -309,6 +309,20 @@ fn the_list_is_asked_for_again_until_it_comes() {
 }
 
 #[test]
+fn what_comes_behind_a_list_is_heard_after_it() {
+    let mut table = connected();
+    table.tick(SURVEY);
+    let name = sample::id(1);
+    let list = format!("CLIENT_LIST\t{name}\t1.2.3.4:5\t10.201.0.2\t\t1\t1\tx\t1\tUNDEF\t7\t0\tx\nEND\n");
+    table.hear(&(list + &notice("DISCONNECT,7") + &notice("CONNECT,8,1")));
+    table.adopt(vec![ours(row(7, Some("10.201.0.2"), &name.to_string(), 900))]);
+    assert_eq!(table.left, [7]);
+    assert_eq!(table.asked.last().map(|question| question.client), Some(8));
+    table.answer(8, 1, allowed(Some("10.201.0.2")));
+    assert!(table.wrote("client-auth 8 1\n"));
+}
+
+#[test]
 fn who_is_in_the_list_no_more_is_gone() {
     let mut table = connected();
     table.adopt(Vec::new());

@@ -1,0 +1,245 @@
+//! A whole fleet: a bus in memory, a helper that notes what it is asked, and an OpenVPN that is only its socket.
+
+mod kit;
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use culvert_model::Slot;
+use culvert_model::record::{Connection, Instance, InstanceState, User};
+use culvert_vpn::authority::Pins;
+use culvert_vpn::directory::{Shared, follow};
+use culvert_vpn::fleet::Fleet;
+use culvert_vpn::helper::Helper;
+use culvert_vpn::instance::Setup;
+use culvert_wire::helper::Request;
+use kit::bus::Bus;
+use kit::openvpn::{Controller, Openvpn};
+use kit::{helper, records};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// Everything around the process.
+struct World {
+    folder: tempfile::TempDir,
+    bus: Bus,
+    helper: helper::Helper,
+    openvpn: Openvpn,
+}
+
+/// The process: dropping it is a kill.
+struct Process {
+    _tasks: JoinSet<()>,
+    stop: Arc<Notify>,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let bus = Bus::start(&path("bus.sock"), records::host());
+        let helper = helper::Helper::start(&path("helper.sock"));
+        let openvpn = Openvpn::start(&path("instances/0/management.sock"));
+        bus.put(&records::organization());
+        bus.put(&records::server());
+        let (certificate, key, shared) = records::server_keys();
+        bus.put(&certificate);
+        bus.put(&key);
+        bus.put(&shared);
+        for number in 1..3 {
+            bus.put(&records::user(number));
+            bus.put(&records::certificate(number));
+        }
+        Self { folder, bus, helper, openvpn }
+    }
+
+    fn start(&self) -> Process {
+        start(self.folder.path())
+    }
+
+    /// Waits until something is so.
+    async fn until(&self, what: &str, mut is: impl FnMut() -> bool) {
+        let waited = timeout(SOON, async {
+            while !is() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "not in time: {what}");
+    }
+
+    fn asked(&self) -> Vec<Request> {
+        self.helper.asked.lock().expect("asked").clone()
+    }
+
+    fn instance(&self) -> Option<Instance> {
+        self.bus.all::<Instance>().pop()
+    }
+
+    /// A process with its controller attached, serving.
+    async fn serving(&self) -> (Process, Controller) {
+        let process = self.start();
+        let mut controller = self.openvpn.controller().await;
+        controller.until("status").await;
+        (process, controller)
+    }
+}
+
+fn start(run: &Path) -> Process {
+    let setup = Setup {
+        bus: culvert_records::Bus::new(run.join("bus.sock")),
+        helper: Helper::new(run.join("helper.sock")),
+        directory: Arc::new(Shared::default()),
+        pins: Arc::new(Pins::default()),
+        notify: None,
+        run: run.into(),
+        host: records::host(),
+    };
+    let (changed, stop) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let mut tasks = JoinSet::new();
+    tasks.spawn(follow(setup.bus.clone(), setup.host, setup.directory.clone(), changed.clone()));
+    let mut fleet = Fleet::new(setup, BTreeMap::new());
+    let stopping = stop.clone();
+    tasks.spawn(async move {
+        tokio::select! {
+            () = fleet.run(changed) => {}
+            () = stopping.notified() => {}
+        }
+        fleet.leave(Duration::from_secs(1)).await;
+    });
+    Process { _tasks: tasks, stop }
+}
+
+async fn knock(controller: &mut Controller, client: u64, user: u8) {
+    let digest = records::fingerprint(user);
+    let environment =
+        [("tls_digest_sha256_0", digest.as_str()), ("untrusted_ip", "192.0.2.9"), ("untrusted_port", "5")];
+    controller.notice(&format!("CONNECT,{client},1"), &environment).await;
+}
+
+async fn connect(world: &World, controller: &mut Controller, client: u64, user: u8) {
+    knock(controller, client, user).await;
+    controller.until(&format!("client-auth {client} 1")).await;
+    controller.notice(&format!("ESTABLISHED,{client}"), &[]).await;
+    world.until("recorded", || world.bus.all::<Connection>().iter().any(|one| one.client == client)).await;
+}
+
+#[tokio::test]
+async fn a_server_starts_and_a_client_comes_and_goes() {
+    let world = World::new();
+    let (_process, mut controller) = world.serving().await;
+    assert!(matches!(&world.asked()[0], Request::Start(start) if start.tls_crypt.len() == 256));
+    world.until("online", || world.instance().is_some_and(|one| one.state == InstanceState::Online)).await;
+
+    knock(&mut controller, 4, 1).await;
+    let command = controller.until("client-auth ").await;
+    assert!(command.starts_with("client-auth 4 1\nifconfig-push 10.201.0.2 255.255.255.0\n"), "{command}");
+    let slot = Slot::try_from(0).expect("a slot");
+    let let_in = Request::Change { slot, add: vec![Ipv4Addr::new(10, 201, 0, 2)], remove: Vec::new() };
+    assert!(world.asked().contains(&let_in), "the rule is there before the client is let in");
+
+    controller.notice("ESTABLISHED,4", &[]).await;
+    world.until("recorded", || world.bus.all::<Connection>().len() == 1).await;
+    let connection = world.bus.all::<Connection>().remove(0);
+    assert_eq!((connection.client, connection.user), (4, records::id(1)));
+    assert_eq!(connection.real_address, "192.0.2.9:5");
+    world.until("active", || world.bus.all::<User>()[0].last_active.is_some()).await;
+
+    controller.notice("DISCONNECT,4", &[]).await;
+    world.until("forgotten", || world.bus.all::<Connection>().is_empty()).await;
+    let shut_out = Request::Change { slot, add: Vec::new(), remove: vec![Ipv4Addr::new(10, 201, 0, 2)] };
+    world.until("shut out", || world.asked().contains(&shut_out)).await;
+}
+
+#[tokio::test]
+async fn a_disabled_user_is_cut_off_at_once_and_refused_again() {
+    let world = World::new();
+    let (_process, mut controller) = world.serving().await;
+    connect(&world, &mut controller, 4, 1).await;
+    let mut user = records::user(1);
+    user.disabled = true;
+    let begun = Instant::now();
+    world.bus.put(&user);
+    assert_eq!(controller.until("client-kill").await, "client-kill 4 HALT");
+    assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
+    world.until("forgotten", || world.bus.all::<Connection>().is_empty()).await;
+    controller.notice("DISCONNECT,4", &[]).await;
+    knock(&mut controller, 5, 1).await;
+    assert!(controller.until("client-deny 5 1").await.contains("disabled"));
+}
+
+#[tokio::test]
+async fn a_killed_process_is_followed_by_one_that_takes_over() {
+    let world = World::new();
+    let (process, mut controller) = world.serving().await;
+    connect(&world, &mut controller, 4, 1).await;
+    let before = world.bus.all::<Connection>();
+    world.until("online", || world.instance().is_some_and(|one| one.state == InstanceState::Online)).await;
+    drop(process);
+    drop(controller);
+
+    let process = world.start();
+    let mut controller = world.openvpn.controller().await;
+    let name = records::id(1);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs() - 60;
+    controller.rows = vec![
+        format!("CLIENT_LIST\t{name}\t192.0.2.9:5\t10.201.0.2\t\t1\t1\tx\t{since}\tUNDEF\t4\t0\tAES-256-GCM\r\n"),
+        format!("CLIENT_LIST\t{name}\t192.0.2.9:6\t\t\t1\t1\tx\t1\tUNDEF\t5\t0\tBF-CBC\r\n"),
+    ];
+    let commands = controller.during(Duration::from_millis(600)).await;
+    assert!(commands.contains(&"client-auth-nt 4 3".to_owned()), "a renewal that nobody answered is rescued");
+    assert!(commands.contains(&"client-kill 5".to_owned()), "who was asked about in vain comes again");
+    assert!(!commands.iter().any(|command| command.starts_with("client-kill 4")));
+    assert_eq!(world.bus.all::<Connection>(), before, "the same client is listed as connected");
+    let starts = world.asked().iter().filter(|request| matches!(request, Request::Start(_))).count();
+    assert_eq!(starts, 1, "what runs is not started again");
+    let slot = Slot::try_from(0).expect("a slot");
+    let all = Request::Clients { slot, addresses: vec![Ipv4Addr::new(10, 201, 0, 2)] };
+    assert_eq!(world.asked().last(), Some(&all));
+
+    process.stop.notify_one();
+    sleep(Duration::from_millis(100)).await;
+    assert!(!world.asked().iter().any(|request| matches!(request, Request::Stop(_))), "a stop is a restart");
+}
+
+#[tokio::test]
+async fn a_stopped_server_leaves_nothing() {
+    let world = World::new();
+    let (_process, mut controller) = world.serving().await;
+    connect(&world, &mut controller, 4, 1).await;
+    let mut server = records::server();
+    server.online = false;
+    world.bus.put(&server);
+    let slot = Slot::try_from(0).expect("a slot");
+    world.until("stopped", || world.asked().contains(&Request::Stop(slot))).await;
+    world.until("forgotten", || world.bus.all::<Connection>().is_empty()).await;
+    world.until("given up", || world.instance().is_some_and(|one| one.state == InstanceState::Idle)).await;
+    assert_eq!(world.instance().and_then(|one| one.host), None);
+}
+
+#[tokio::test]
+async fn the_store_goes_away_and_nothing_stops() {
+    let world = World::new();
+    let (_process, mut controller) = world.serving().await;
+    connect(&world, &mut controller, 4, 1).await;
+    world.bus.away.store(true, Ordering::Relaxed);
+    let environment = [("tls_digest_sha256_0", records::fingerprint(1))];
+    let environment: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    controller.notice("REAUTH,4,3", &environment).await;
+    assert_eq!(controller.until("client-auth-nt").await, "client-auth-nt 4 3");
+    // Its address is known: it may come again.
+    knock(&mut controller, 6, 1).await;
+    controller.until("client-auth 6 1").await;
+    let commands = controller.during(Duration::from_secs(4)).await;
+    assert!(!commands.iter().any(|command| command.starts_with("client-kill")), "{commands:?}");
+    assert!(!world.asked().iter().any(|request| matches!(request, Request::Stop(_))));
+    world.bus.away.store(false, Ordering::Relaxed);
+    let commands = controller.during(Duration::from_secs(2)).await;
+    assert!(!commands.iter().any(|command| command.starts_with("client-kill")), "{commands:?}");
+}
