@@ -28,9 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How the work on a job ended for this process.
 enum End {
-    /// The result is written, or the job is another's or gone.
+    /// The result is written, or the job is another's.
     Over,
-    /// It is still ours, and to be given back.
+    /// It may still be ours, and is to be given back.
     Ours,
     /// The process is ending.
     Stopped,
@@ -82,7 +82,7 @@ impl Attempt {
             }
             Ok(Err(Trouble::Lost)) => {
                 tracing::info!(job = id, "the job is gone, or not open any more");
-                return End::Over;
+                return End::Ours;
             }
             Ok(Err(Trouble::Failed(why))) => why,
             Ok(Err(Trouble::NotYet(why))) => why.into(),
