@@ -115,7 +115,10 @@ pub(crate) static CHANGES: Group = Group {
         libc::SYS_flock,
         libc::SYS_msync,
         libc::SYS_unlinkat,
+        #[cfg(target_arch = "x86_64")]
         libc::SYS_renameat,
+        #[cfg(target_arch = "aarch64")]
+        38, // renameat, which the libc crate does not name there
         libc::SYS_renameat2,
         libc::SYS_mkdirat,
         libc::SYS_fchmod,
