@@ -35,7 +35,7 @@ pub(crate) static LIBRARIES: Group = Group {
 };
 
 pub(crate) static THREADS: Group = Group {
-    why: "threads for what blocks, and waiting for them",
+    why: "threads for what blocks, waiting for them, and letting others go before a long computation",
     calls: &[libc::SYS_clone, libc::SYS_sched_yield, libc::SYS_sched_getaffinity, libc::SYS_set_tid_address],
 };
 

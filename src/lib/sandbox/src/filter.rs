@@ -109,6 +109,8 @@ fn conditions(call: c_long, posture: &Posture, own: Option<u32>, tun: bool) -> R
         libc::SYS_prctl => any_of(0, &PRCTLS.map(bits)),
         // Limits are read, not set.
         libc::SYS_prlimit64 => any_of(2, &[0]),
+        // Its own priority, not others'.
+        libc::SYS_setpriority => Ok(vec![rule(vec![equal(0, 0)?, equal(1, 0)?])?]),
         libc::SYS_tgkill => any_of(0, &[u64::from(own.unwrap_or_default())]),
         _ => Ok(Vec::new()),
     }

@@ -207,7 +207,9 @@ fn unix_sockets_work_and_threads_start() {
             let connected = UnixStream::connect(&path).is_ok();
             let thread = std::thread::Builder::new().name("probe".into()).spawn(|| 41 + 1);
             let joined = thread.map(|one| one.join().unwrap_or_default()).unwrap_or_default();
-            let time = std::time::SystemTime::now().elapsed().is_ok();
+            let nice =
+                call(libc::SYS_setpriority, [0, 0, 19, 0]) == 0 && call(libc::SYS_setpriority, [0, 1, 19, 0]) != 0;
+            let time = nice && std::time::SystemTime::now().elapsed().is_ok();
             format!("{connected} {joined} {time}")
         });
         assert_eq!(text, "true 42 true", "{role}");
