@@ -36,7 +36,13 @@ pub(crate) static LIBRARIES: Group = Group {
 
 pub(crate) static THREADS: Group = Group {
     why: "threads for what blocks, waiting for them, and letting others go before a long computation",
-    calls: &[libc::SYS_clone, libc::SYS_sched_yield, libc::SYS_sched_getaffinity, libc::SYS_set_tid_address],
+    calls: &[
+        libc::SYS_clone,
+        libc::SYS_setpriority,
+        libc::SYS_sched_yield,
+        libc::SYS_sched_getaffinity,
+        libc::SYS_set_tid_address,
+    ],
 };
 
 pub(crate) static SIGNALS: Group = Group {
