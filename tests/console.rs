@@ -112,7 +112,7 @@ async fn set_up(browser: &Browser, (username, password): &(String, String)) -> R
     fill(browser, "form[name=server]", "port", "1194").await?;
     click(browser, "form[name=server] button").await?;
     click(browser, "[data-server=office] form[name=attach] button").await?;
-    click(browser, "[data-server=office] .title .actions button:not([disabled])").await?;
+    click(browser, "[data-server=office] [data-operation=start]:not([disabled])").await?;
     shown(browser, "[data-server=office][data-status=online]").await
 }
 

@@ -181,10 +181,12 @@ fn kill_matrix(story: &mut Story) -> Result<()> {
     for several in [&["vpn", "helper"][..], &["bus", "vpn"], &["proxy", "api", "bus"], &PROCESSES] {
         hit(story, &connected, several, Signal::SIGKILL, KILLED)?;
     }
-    for name in ["vpn", "helper", "bus", "api", "proxy"] {
+    for name in PROCESSES {
         hit(story, &connected, &[name], Signal::SIGSTOP, FROZEN)?;
     }
-    hit(story, &connected, &["pools", "queue", "tasks"], Signal::SIGSTOP, FROZEN)?;
+    for several in [&["vpn", "helper"][..], &["proxy", "api", "bus", "vpn"]] {
+        hit(story, &connected, several, Signal::SIGSTOP, FROZEN)?;
+    }
 
     // The supervisor, and with it all but openvpn.
     story.appliance.kill_supervisor()?;
@@ -193,6 +195,10 @@ fn kill_matrix(story: &mut Story) -> Result<()> {
     story.appliance.start_again()?;
     whole(story, &connected, KILLED)?;
     println!("after the supervisor was killed and started again: all back within {} ms", killed.elapsed().as_millis());
+    let frozen = Instant::now();
+    story.appliance.freeze_supervisor_and_start_again()?;
+    whole(story, &connected, FROZEN)?;
+    println!("after the supervisor was frozen and started again: all back within {} ms", frozen.elapsed().as_millis());
 
     // Session keys are renewed behind the last blow, too.
     for client in &connected.clients {

@@ -29,7 +29,7 @@ export async function servers(main, redraw) {
 
 function server(one, { attached, routes, hosts, output }, organizations, redraw) {
   const path = `/server/${one.id}`;
-  const operate = (label, operation, attributes = {}) => action(label, attributes, async () => {
+  const operate = (label, operation, attributes = {}) => action(label, { ...attributes, "data-operation": operation }, async () => {
     await put(`${path}/operation/${operation}`);
     await redraw();
   });

@@ -157,6 +157,15 @@ impl Appliance {
         })
     }
 
+    /// Freezes the supervisor, as SIGSTOP does, and starts another one, which must take over.
+    pub fn freeze_supervisor_and_start_again(&mut self) -> Result<()> {
+        kill(Pid::from_raw(self.supervisor.id() as i32), Signal::SIGSTOP)?;
+        let (supervisor, printed, started_in) = launch(&self.namespace, &self.setup, self.state.path())?;
+        let mut frozen = std::mem::replace(&mut self.supervisor, supervisor);
+        (self.printed, self.started_in) = (printed, started_in);
+        until("the frozen supervisor gone", Duration::from_secs(5), || Ok(frozen.try_wait()?)).map(drop)
+    }
+
     /// Starts it again after [`Self::kill_supervisor`] or [`Self::interrupt`].
     pub fn start_again(&mut self) -> Result<()> {
         let (supervisor, printed, started_in) = launch(&self.namespace, &self.setup, self.state.path())?;

@@ -5,6 +5,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use culvert_model::Protocol;
 use culvert_model::record::{Server, User};
 use ipnet::{IpNet, Ipv4Net};
 
@@ -23,6 +24,10 @@ pub fn options(server: &Server, user: &User, address: Ipv4Addr) -> Vec<String> {
     push(format!("route-gateway {}", gateway(server.network)));
     push(format!("ping {}", server.ping_interval));
     push(format!("ping-restart {}", server.ping_timeout));
+    if server.protocol == Protocol::Udp {
+        // A client that leaves says so; otherwise it would be listed until it is missed.
+        push("explicit-exit-notify 1".into());
+    }
     for route in &server.routes {
         // The tunnel carries IPv4 alone for now: a client could not use a route for IPv6.
         let IpNet::V4(network) = route.network else { continue };
@@ -97,6 +102,7 @@ mod tests {
                 "push \"route-gateway 10.201.0.1\"",
                 "push \"ping 10\"",
                 "push \"ping-restart 60\"",
+                "push \"explicit-exit-notify 1\"",
                 "push \"redirect-gateway def1\"",
                 "push \"route 10.9.0.0 255.255.0.0 vpn_gateway 7\"",
                 "push \"route 10.7.0.0 255.255.0.0 net_gateway\"",
