@@ -92,3 +92,34 @@ async fn acknowledged_writes_survive_the_primary() {
     println!("killed: all of {records} acknowledged records are there");
     assert!(records > 0 && added > 0);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_is_gone_keeps_nobody_waiting() {
+    let _turn = alone().await;
+    let mut set = ReplicaSet::start(1).expect("a replica set");
+    let s = open(&set).await;
+    let id = fresh();
+    s.make(Kind::Server, &id, &json!({})).await;
+    set.kill(0).expect("it can be killed");
+    let mut waits = Vec::new();
+    for _ in 0..3 {
+        let asked = Instant::now();
+        assert_eq!(s.store.get(Kind::Server, &id).await, Err(Trouble::Fault(Fault::Unavailable)));
+        waits.push(asked.elapsed());
+    }
+    println!("gone: reads gave up after {waits:?}");
+    assert!(waits[0] <= Duration::from_secs(3) + SLACK && waits[2] < Duration::from_secs(1), "{waits:?}");
+    let asked = Instant::now();
+    let written = s.write(vec![insert(Kind::Nonce, &fresh(), &json!({ "expires": 1 }))]).await;
+    assert_eq!(written, Err(Trouble::Fault(Fault::Unavailable)), "it was never sent");
+    assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+
+    set.restart(0).expect("it starts again");
+    set.primary().expect("it is primary again");
+    let back = Instant::now();
+    while s.store.get(Kind::Server, &id).await.is_err() {
+        assert!(back.elapsed() < Duration::from_secs(5), "the store does not come back");
+    }
+    println!("gone: back {:?} after the primary", back.elapsed());
+    s.make(Kind::Server, &fresh(), &json!({})).await;
+}

@@ -17,9 +17,17 @@ pub const READ: Duration = Duration::from_secs(3);
 /// How long a write may take in all: a majority needs up to 6.5 s after a primary froze.
 pub const WRITE: Duration = Duration::from_secs(7);
 
+/// How long they may take while it is known that the database is away: whoever asks has a cache, or asks again.
+const READ_AWAY: Duration = Duration::from_millis(300);
+const WRITE_AWAY: Duration = Duration::from_millis(2000);
+
 /// One attempt of a read, and of a write.
 const READ_ATTEMPT: Duration = Duration::from_millis(1100);
 const WRITE_ATTEMPT: Duration = Duration::from_millis(2000);
+
+/// How long the driver looks for a primary before it says that there is none. Less than an attempt lasts, so that a request
+/// which was never sent is known as such.
+pub const SELECTION: Duration = Duration::from_millis(700);
 
 /// How long the server may work at one operation before it gives up a lock.
 pub const OPERATION: Duration = Duration::from_millis(1000);
@@ -98,27 +106,29 @@ pub struct Course {
     ends: Instant,
     attempt: Duration,
     pause: Duration,
+    /// The least time for an attempt: one that is cut off before the driver can say that there is nobody may have happened.
+    least: Duration,
     /// Whether an earlier attempt may have happened.
     unsure: bool,
     began: Instant,
 }
 
 impl Course {
-    /// Of a read.
+    /// Of a read, from a database that is away or not.
     #[must_use]
-    pub fn read() -> Self {
-        Self::new(READ, READ_ATTEMPT)
+    pub fn read(away: bool) -> Self {
+        Self::new(if away { READ_AWAY } else { READ }, READ_ATTEMPT, Duration::ZERO)
     }
 
-    /// Of a write.
+    /// Of a write, likewise.
     #[must_use]
-    pub fn write() -> Self {
-        Self::new(WRITE, WRITE_ATTEMPT)
+    pub fn write(away: bool) -> Self {
+        Self::new(if away { WRITE_AWAY } else { WRITE }, WRITE_ATTEMPT, SELECTION + PAUSE.1)
     }
 
-    fn new(budget: Duration, attempt: Duration) -> Self {
+    fn new(budget: Duration, attempt: Duration, least: Duration) -> Self {
         let began = Instant::now();
-        Self { ends: began + budget, attempt, pause: PAUSE.0, unsure: false, began }
+        Self { ends: began + budget, attempt, pause: PAUSE.0, least, unsure: false, began }
     }
 
     /// How long ago the request came.
@@ -166,7 +176,8 @@ impl Course {
             Failure::Broken(error) => return Err(Trouble::Fault(broken(&error))),
             Failure::Away | Failure::Locked | Failure::Duplicate(_) => {}
         }
-        if self.left() <= self.pause {
+        let needed = if self.unsure { Duration::ZERO } else { self.least };
+        if self.left() <= self.pause + needed {
             return Err(self.given_up());
         }
         sleep(self.pause).await;
@@ -218,7 +229,7 @@ mod tests {
     #[tokio::test]
     async fn an_attempt_ends_and_then_the_request_does() {
         let millis = Duration::from_millis;
-        let mut course = Course::new(millis(100), millis(20));
+        let mut course = Course::new(millis(100), millis(20), Duration::ZERO);
         let failed = course.attempt(std::future::pending::<Result<(), Error>>()).await;
         assert!(matches!(failed, Err(Failure::Unsure)) && course.age() < millis(100));
         assert_eq!(course.overcome(Failure::Unsure).await, Ok(()));
@@ -228,7 +239,8 @@ mod tests {
 
     #[tokio::test]
     async fn what_never_left_changed_nothing() {
-        let mut course = Course::new(Duration::ZERO, READ_ATTEMPT);
+        let millis = Duration::from_millis;
+        let mut course = Course::new(millis(100), READ_ATTEMPT, millis(200));
         assert_eq!(course.overcome(Failure::Away).await, Err(Trouble::Fault(Fault::Unavailable)));
     }
 }

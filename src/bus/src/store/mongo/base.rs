@@ -1,6 +1,6 @@
 //! The connection to the database: sessions, the collections as they are read and written, and locks that the dead left.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use culvert_model::{HostId, Kind};
@@ -44,13 +44,16 @@ pub struct Base {
     requests: Semaphore,
     /// The cluster time up to which this bus knows the state: no read shows an older one, whoever is primary.
     known: AtomicU64,
+    /// Whether a read found nobody until its deadline, and nothing was answered since.
+    away: AtomicBool,
 }
 
 impl Base {
     /// Of this database.
     #[must_use]
     pub fn new(client: Client, database: Database, host: HostId) -> Self {
-        Self { host, client, database, requests: Semaphore::new(REQUESTS), known: AtomicU64::new(0) }
+        let requests = Semaphore::new(REQUESTS);
+        Self { host, client, database, requests, known: AtomicU64::new(0), away: AtomicBool::new(false) }
     }
 
     /// The database itself.
@@ -109,8 +112,20 @@ impl Base {
         Ok(session)
     }
 
-    /// Reads from now on show at least what this session did.
+    /// Whether the database is known to be away, so that nobody waits long for it.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.away.load(Ordering::Relaxed)
+    }
+
+    /// The database was asked and is away, or not.
+    pub fn found(&self, away: bool) {
+        self.away.store(away, Ordering::Relaxed);
+    }
+
+    /// The database did something: reads from now on show at least what this session did.
     pub fn learn(&self, session: &ClientSession) {
+        self.found(false);
         if let Some(time) = session.operation_time() {
             let time = u64::from(time.time) << 32 | u64::from(time.increment);
             self.known.fetch_max(time, Ordering::Relaxed);

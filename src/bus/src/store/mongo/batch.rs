@@ -53,7 +53,7 @@ impl Base {
     ///
     /// One is refused, or they could not be done in time.
     pub async fn batch(&self, id: u128, plans: &[Plan]) -> Answer<Vec<Done>> {
-        let mut course = Course::write();
+        let mut course = Course::write(self.is_away());
         let _place = self.place(&course).await?;
         let mut session = self.session().await.map_err(|_| course.given_up())?;
         loop {

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use culvert_model::HostId;
 
+use super::attempt::SELECTION;
 use super::base::{APP, CONNECTIONS};
 use super::schema::SchemaError;
 use super::{home, probe};
@@ -27,10 +28,6 @@ const RESOLVING: Duration = Duration::from_secs(5);
 /// The fastest that the driver's monitors can be.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 const CONNECTING: Duration = Duration::from_millis(1000);
-
-/// How long the driver looks for a primary before it says that there is none. Less than an attempt lasts, so that a request
-/// which was never sent is known as such.
-const SELECTION: Duration = Duration::from_millis(900);
 
 /// What to do about files that cannot be used. The bus reaches few places of the file system.
 const TLS_FILES: &str = "check the files that tlsCAFile and tlsCertificateKeyFile name: the user culvert-bus must be able \

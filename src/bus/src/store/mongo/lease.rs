@@ -100,7 +100,7 @@ impl Base {
     }
 
     async fn step(&self, step: &Step<'_>) -> Answer<Row> {
-        let mut course = Course::write();
+        let mut course = Course::write(self.is_away());
         let _place = self.place(&course).await?;
         let mut session = self.session().await.map_err(|_| course.given_up())?;
         loop {

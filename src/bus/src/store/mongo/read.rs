@@ -7,7 +7,7 @@ use mongodb::bson::doc;
 use mongodb::error::Error;
 use mongodb::options::{Hint, ReadPreference, SelectionCriteria};
 
-use super::attempt::{Course, READ};
+use super::attempt::{Course, Failure, READ};
 use super::base::Base;
 use super::row::{self, Damaged};
 use super::single::damaged;
@@ -113,7 +113,7 @@ impl Base {
     }
 
     async fn reading<T, F: Future<Output = Attempt<T>>>(&self, attempt: impl Fn(ClientSession) -> F) -> Answer<T> {
-        let mut course = Course::read();
+        let mut course = Course::read(self.is_away());
         let _place = self.place(&course).await?;
         loop {
             let read = course.attempt(async {
@@ -121,8 +121,14 @@ impl Base {
                 attempt(session).await
             });
             match read.await {
-                Ok(read) => return read.map_err(damaged),
-                Err(failure) => course.overcome(failure.harmless()).await?,
+                Ok(read) => {
+                    self.found(false);
+                    return read.map_err(damaged);
+                }
+                Err(failure) => {
+                    let answered = matches!(failure, Failure::Broken(_));
+                    course.overcome(failure.harmless()).await.inspect_err(|_| self.found(!answered))?;
+                }
             }
         }
     }

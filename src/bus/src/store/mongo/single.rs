@@ -19,7 +19,7 @@ impl Base {
     ///
     /// It is refused, or could not be done in time.
     pub async fn single(&self, id: u128, plan: &Plan) -> Answer<Done> {
-        let mut course = Course::write();
+        let mut course = Course::write(self.is_away());
         let _place = self.place(&course).await?;
         let mut session = self.session().await.map_err(|_| course.given_up())?;
         loop {

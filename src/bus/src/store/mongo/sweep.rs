@@ -53,7 +53,7 @@ impl Base {
     }
 
     async fn delete(&self, kind: Kind, filter: mongodb::bson::Document) -> Answer<u64> {
-        let mut course = Course::write();
+        let mut course = Course::write(self.is_away());
         let _place = self.place(&course).await?;
         loop {
             let attempt = async {
