@@ -33,11 +33,12 @@ const NAMESPACES: c_int = libc::CLONE_NEWNS
 const IOCTLS: [u64; 4] = [libc::FIONBIO, libc::FIOCLEX, libc::TCGETS, libc::FIONREAD];
 
 /// What openvpn asks of its tun device and of interfaces.
-const TUN_IOCTLS: [u64; 9] = [
+const TUN_IOCTLS: [u64; 10] = [
     libc::TUNSETIFF,
     libc::TUNGETIFF,
     libc::SIOCGIFCONF,
     libc::SIOCGIFINDEX,
+    libc::SIOCGIFNAME,
     libc::SIOCGIFHWADDR,
     libc::SIOCGIFMTU,
     libc::SIOCGIFFLAGS,

@@ -108,7 +108,7 @@ use Place::{At, Instance, Named, State};
 use Rights::{Device, Execute, Read, Sockets, Write};
 
 /// What every process may read: the time zone, randomness, itself, and how the machine is doing.
-const COMMON: [(Place, Rights); 10] = [
+const COMMON: [(Place, Rights); 11] = [
     (At("/etc/localtime"), Read),
     (At("/usr/share/zoneinfo"), Read),
     (At("/dev/urandom"), Read),
@@ -118,20 +118,21 @@ const COMMON: [(Place, Rights); 10] = [
     (At("/proc/meminfo"), Read),
     (At("/proc/loadavg"), Read),
     (At("/proc/sys/kernel/random/boot_id"), Read),
-    (At("/sys/fs/cgroup"), Read), // how many cores it may use
+    (At("/proc/sys/vm/overcommit_memory"), Read), // the allocator asks before it gives back
+    (At("/sys/fs/cgroup"), Read),                 // how many cores it may use
 ];
 
 /// [`COMMON`] and what OpenSSL reads when it starts.
-const OPENSSL: [(Place, Rights); 13] = joined(
+const OPENSSL: [(Place, Rights); 14] = joined(
     COMMON,
     [(At("/etc/ssl/openssl.cnf"), Read), (At("/etc/pki/tls/openssl.cnf"), Read), (At("/usr/lib/ssl"), Read)],
 );
 
 /// [`COMMON`] and the bus's own folder.
-const STORE: [(Place, Rights); 12] = joined(COMMON, [(State("bus"), Write), (Named, Read)]);
+const STORE: [(Place, Rights); 13] = joined(COMMON, [(State("bus"), Write), (Named, Read)]);
 
 /// [`STORE`], how names are found, and whom to trust.
-const DATABASE: [(Place, Rights); 20] = joined(
+const DATABASE: [(Place, Rights); 21] = joined(
     STORE,
     [
         (At("/etc/resolv.conf"), Read),
