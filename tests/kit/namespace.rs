@@ -118,6 +118,9 @@ impl Town {
         town.server.cable("203.0.113.1/24", &town.behind, "203.0.113.2/24")?;
         town.server.ip("route add default via 203.0.113.2")?;
         town.client.ip("route add default via 198.51.100.1")?;
+        // Without a tunnel, nothing of the VPN may be reached: the appliance would answer for its tunnel's address on any
+        // of its interfaces.
+        town.client.ip("route add unreachable 10.40.0.0/24 metric 9999")?;
         Ok(town)
     }
 }
