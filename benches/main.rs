@@ -6,8 +6,11 @@ mod report;
 
 use anyhow::{Result, bail};
 
+/// What measures.
+type Bench = fn() -> Result<report::Report>;
+
 fn main() -> Result<()> {
-    let benches: [(&str, fn() -> Result<report::Report>); 1] = [("base", base::measure)];
+    let benches: [(&str, Bench); 1] = [("base", base::measure)];
     let wanted = std::env::args().nth(1);
     if let Some(wanted) = &wanted
         && !benches.iter().any(|(name, _)| name == wanted)
