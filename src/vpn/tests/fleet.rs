@@ -243,3 +243,31 @@ async fn the_store_goes_away_and_nothing_stops() {
     let commands = controller.during(Duration::from_secs(2)).await;
     assert!(!commands.iter().any(|command| command.starts_with("client-kill")), "{commands:?}");
 }
+
+#[tokio::test]
+async fn a_claim_that_ran_out_is_claimed_again_and_nothing_stops() {
+    let world = World::new();
+    let (_process, mut controller) = world.serving().await;
+    let seat = Instance::name(records::id(200), 0);
+    world.bus.lease::<Instance>(&seat, |lease| lease.left = 0);
+    let commands = controller.during(Duration::from_secs(4)).await;
+    assert!(!commands.iter().any(|command| command.starts_with("client-kill")));
+    assert_eq!(world.bus.leased::<Instance>(&seat).map(|lease| (lease.epoch, lease.left > 0)), Some((2, true)));
+    assert!(!world.asked().iter().any(|request| matches!(request, Request::Stop(_))));
+}
+
+#[tokio::test]
+async fn a_claim_of_another_host_ends_this_instance() {
+    let world = World::new();
+    let (_process, _controller) = world.serving().await;
+    world.until("online", || world.instance().is_some_and(|one| one.state == InstanceState::Online)).await;
+    let other = "00000000000000000000000000000002".parse().expect("a host id");
+    let mut instance = world.instance().expect("an instance");
+    instance.host = Some(other);
+    world.bus.put(&instance);
+    world.bus.lease::<Instance>(&instance.id, |lease| (lease.host, lease.epoch) = (other, lease.epoch + 1));
+    let slot = Slot::try_from(0).expect("a slot");
+    // The next renewal tells.
+    world.until("stopped", || world.asked().contains(&Request::Stop(slot))).await;
+    assert_eq!(world.instance(), Some(instance), "the other host's record is left alone");
+}

@@ -67,6 +67,17 @@ impl Bus {
         }
     }
 
+    /// Changes a record's lease, as time or another host would.
+    pub fn lease<T: Record>(&self, id: &str, change: impl FnOnce(&mut Lease)) {
+        let mut rows = self.rows.lock().expect("rows");
+        change(rows.get_mut(&(T::KIND, id.to_owned())).and_then(|row| row.lease.as_mut()).expect("a lease"));
+    }
+
+    /// A record's lease.
+    pub fn leased<T: Record>(&self, id: &str) -> Option<Lease> {
+        self.rows.lock().expect("rows").get(&(T::KIND, id.to_owned()))?.lease.clone()
+    }
+
     /// All records of a kind.
     pub fn all<T: Record>(&self) -> Vec<T> {
         let rows = self.rows.lock().expect("rows");
