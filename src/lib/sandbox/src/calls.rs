@@ -292,6 +292,7 @@ pub(crate) static EXOTIC: Group = Group {
     calls: &[
         libc::SYS_pivot_root,
         libc::SYS_chroot,
+        libc::SYS_clone3, // its flags are behind a pointer; who calls it takes clone instead
         libc::SYS_open_by_handle_at,
         libc::SYS_name_to_handle_at,
         libc::SYS_io_uring_setup,

@@ -17,7 +17,7 @@ use crate::{Error, filter, paths};
 /// When the process is not confined as the posture says. It must not go on then.
 pub fn enter(posture: &Posture, scope: &Scope<'_>) -> Result<Vec<String>, Error> {
     alone()?;
-    setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|error| Error::new("forbidding core dumps", error))?;
+    no_dumps()?;
     capabilities(posture)?;
     nix::sys::prctl::set_no_new_privs().map_err(|error| Error::new("forbidding new privileges", error))?;
     let warnings = match paths::ruleset(posture, scope)? {
@@ -30,6 +30,15 @@ pub fn enter(posture: &Posture, scope: &Scope<'_>) -> Result<Vec<String>, Error>
     let program = filter::program(posture, Some(std::process::id()))?;
     seccompiler::apply_filter(&program).map_err(|error| Error::new("confining the system calls", error))?;
     Ok(warnings)
+}
+
+/// Forbids core dumps: keys are in memory. Neither would the limit 0 do, which does not count where dumps go to a program
+/// (`core_pattern` begins with `|`), but 1 does there, too; nor would the limit alone, since whoever is dumpable may also be
+/// traced by another process of its user.
+fn no_dumps() -> Result<(), Error> {
+    let failed = |error| Error::new("forbidding core dumps", error);
+    setrlimit(Resource::RLIMIT_CORE, 1, 1).map_err(failed)?;
+    nix::sys::prctl::set_dumpable(false).map_err(failed)
 }
 
 /// What the one who starts a program applies to it between fork and exec.

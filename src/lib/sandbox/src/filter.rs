@@ -19,6 +19,13 @@ const SECOND_SET: c_long = 0x4000_0000;
 #[cfg(target_arch = "x86_64")]
 const SECOND_ONLY: [c_long; 4] = [521, 528, 539, 540];
 
+/// `ioctl`'s number in the second set.
+#[cfg(target_arch = "x86_64")]
+const SECOND_IOCTL: c_long = 514;
+
+/// Types into a terminal, among other things (`linux/tiocl.h`).
+const TIOCLINUX: u64 = 0x541c;
+
 /// All flags of `clone` that make namespaces.
 const NAMESPACES: c_int = libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
@@ -108,10 +115,12 @@ fn conditions(call: c_long, posture: &Posture, own: Option<u32>, tun: bool) -> R
         libc::SYS_ioctl => any_of(1, &IOCTLS),
         // A thread's name, and questions about itself.
         libc::SYS_prctl => any_of(0, &PRCTLS.map(bits)),
-        // Limits are read, not set.
-        libc::SYS_prlimit64 => any_of(2, &[0]),
-        // Its own priority, not others'.
-        libc::SYS_setpriority => Ok(vec![rule(vec![equal(0, 0)?, equal(1, 0)?])?]),
+        // Limits are read, not set. This one is a pointer: a lower half that is zero says nothing.
+        libc::SYS_prlimit64 => Ok(vec![rule(vec![nothing(2)?])?]),
+        // Its own priority, not others', and the last.
+        libc::SYS_setpriority => {
+            Ok(vec![rule(vec![equal(0, bits(libc::PRIO_PROCESS.cast_signed()))?, equal(1, 0)?, equal(2, 19)?])?])
+        }
         libc::SYS_tgkill => any_of(0, &[u64::from(own.unwrap_or_default())]),
         _ => Ok(Vec::new()),
     }
@@ -137,6 +146,21 @@ fn all_but(posture: &Posture, groups: &[&calls::Group]) -> Result<Rules, Error> 
     rules.insert(libc::SYS_socket, vec![rule(other()?)?]);
     #[cfg(target_arch = "x86_64")]
     rules.insert(libc::SYS_socket | SECOND_SET, vec![rule(other()?)?]);
+    // A user namespace of its own would give back every capability that was dropped.
+    let users =
+        || rule(vec![condition(0, SeccompCmpOp::MaskedEq(bits(libc::CLONE_NEWUSER)), bits(libc::CLONE_NEWUSER))?]);
+    // Words put into a terminal are executed by whoever sits there.
+    let typing = || -> Result<Vec<SeccompRule>, Error> {
+        [libc::TIOCSTI, TIOCLINUX].into_iter().map(|one| rule(vec![equal(1, one)?])).collect()
+    };
+    for call in [libc::SYS_clone, libc::SYS_unshare] {
+        rules.insert(call, vec![users()?]);
+        #[cfg(target_arch = "x86_64")]
+        rules.insert(call | SECOND_SET, vec![users()?]);
+    }
+    rules.insert(libc::SYS_ioctl, typing()?);
+    #[cfg(target_arch = "x86_64")]
+    rules.insert(SECOND_IOCTL | SECOND_SET, typing()?);
     Ok(rules)
 }
 
@@ -162,7 +186,13 @@ fn equal(place: u8, value: u64) -> Result<SeccompCondition, Error> {
     condition(place, SeccompCmpOp::Eq, value)
 }
 
-/// Compares the lower half of an argument: all that are compared here are ints for the kernel.
+/// An argument is the null pointer.
+fn nothing(place: u8) -> Result<SeccompCondition, Error> {
+    let made = SeccompCondition::new(place, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0);
+    made.map_err(|error| Error::new("making the filter of system calls", error))
+}
+
+/// Compares the lower half of an argument: all that are compared so are ints for the kernel.
 fn condition(place: u8, operator: SeccompCmpOp, value: u64) -> Result<SeccompCondition, Error> {
     let made = SeccompCondition::new(place, SeccompCmpArgLen::Dword, operator, value);
     made.map_err(|error| Error::new("making the filter of system calls", error))

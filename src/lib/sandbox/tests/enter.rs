@@ -95,9 +95,12 @@ fn no_role_starts_programs_or_looks_into_others() {
             let fork = call(libc::SYS_clone, [libc::SIGCHLD.into(), 0, 0, 0]);
             let other = call(libc::SYS_tgkill, [1, 1, 0, 0]);
             let executable = call(libc::SYS_mmap, [0, 4096, (libc::PROT_EXEC | libc::PROT_READ).into(), 0x22]);
-            format!("{passed:?} {} {} {}", fork == libc::ENOSYS, other == libc::ENOSYS, executable == libc::ENOSYS)
+            // A pointer whose lower half is zero is a pointer all the same.
+            let limits = call(libc::SYS_prlimit64, [0, libc::RLIMIT_NOFILE.into(), 1 << 32, 0]);
+            let priority = call(libc::SYS_setpriority, [0, 0, 18, 0]);
+            format!("{passed:?} {:?}", [fork, other, executable, limits, priority].map(|one| one == libc::ENOSYS))
         });
-        assert_eq!(text, "[] true true true", "{role}");
+        assert_eq!(text, "[] [true, true, true, true, true]", "{role}");
     }
 }
 
@@ -110,6 +113,19 @@ fn no_role_has_a_capability() {
             assert!(text.contains(&format!("{set}:\t0000000000000000")), "{role} {set}: {text}");
         }
         assert!(text.contains("NoNewPrivs:\t1\nSeccomp:\t2"), "{role}: {text}");
+    }
+}
+
+#[test]
+fn nobody_leaves_a_core_dump_or_is_traced() {
+    let folder = Folder::new("dumps");
+    for role in ROLES.into_iter().chain(["helper", "supervisor"]) {
+        let text = inside(role, &scope(&folder.0), || {
+            let limit = nix::sys::resource::getrlimit(nix::sys::resource::Resource::RLIMIT_CORE);
+            format!("{limit:?} {:?}", nix::sys::prctl::get_dumpable())
+        });
+        // The limit 1 holds where core dumps go to a program, too: 0 does not.
+        assert_eq!(text, "Ok((1, 1)) Ok(false)", "{role}");
     }
 }
 
@@ -222,7 +238,15 @@ fn helper_keeps_what_it_needs_and_its_children_no_more() {
     let text = inside("helper", &scope, || {
         let calls =
             [libc::SYS_ptrace, libc::SYS_bpf, libc::SYS_init_module, libc::SYS_kexec_load, libc::SYS_io_uring_setup];
-        let passed: Vec<_> = calls.into_iter().filter(|one| call(*one, [0; 4]) != libc::ENOSYS).collect();
+        let mut passed: Vec<_> = calls.into_iter().filter(|one| call(*one, [0; 4]) != libc::ENOSYS).collect();
+        let (users, terminal) = (libc::CLONE_NEWUSER.into(), libc::TIOCSTI.cast_signed());
+        let more = [
+            (libc::SYS_clone3, [0, 0, 0, 0]),
+            (libc::SYS_unshare, [users, 0, 0, 0]),
+            (libc::SYS_clone, [users | libc::c_long::from(libc::SIGCHLD), 0, 0, 0]),
+            (libc::SYS_ioctl, [0, terminal, 0, 0]),
+        ];
+        passed.extend(more.into_iter().filter(|(one, with)| call(*one, *with) != libc::ENOSYS).map(|(one, _)| one));
         let packet = call(libc::SYS_socket, [libc::AF_PACKET.into(), libc::SOCK_RAW.into(), 0, 0]) == libc::ENOSYS;
         let child = std::process::Command::new("/bin/cat").arg("/proc/self/status").output().expect("a child");
         let status = String::from_utf8_lossy(&child.stdout).into_owned();

@@ -165,7 +165,8 @@ fn descriptors(plan: &Plan) -> Step {
 /// would look for threads to tell.
 fn unprivileged(uid: u32, gid: u32, low_ports: bool) -> Step {
     let kept = if low_ports { Some(c_ulong::from(CAP_NET_BIND_SERVICE)) } else { None };
-    let limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // Not 0, which does not count where dumps go to a program; 1 does there, too, and is shorter than any dump.
+    let limit = libc::rlimit { rlim_cur: 1, rlim_max: 1 };
     // SAFETY: the limit is valid for the call; the list of groups is empty, so its pointer is not read.
     #[allow(unsafe_code)]
     unsafe {
