@@ -1,47 +1,109 @@
-//! What `culvert run` prints once everything is up.
+//! What `culvert run` prints once everything is up, and what it waits for until then.
 
 use std::io::Read;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::{Duration, Instant};
 
-use http::Method;
+use http::{Method, StatusCode};
 
-use crate::appliance::answer;
+use crate::ask::ask;
 use crate::configuration::Trouble;
+use crate::print::{print, say};
+use crate::settings::Settings;
 
-/// Waits on standard input for the supervisor's word, then prints. Says nothing if the supervisor ends first: it has
-/// said itself why.
+/// How long a start may take before it is said what it waits for.
+const PATIENCE: Duration = Duration::from_secs(4);
+
+/// How often the api is asked meanwhile: it tells nobody when the database has come.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Waits on standard input for the supervisor's word, then until records can be reached, then prints. Says nothing if the
+/// supervisor ends first: it has said itself why.
 ///
 /// # Errors
 ///
-/// The api does not answer although everything is up.
-pub fn announce(run: &Path, listen: &str, headless: bool) -> Result<ExitCode, Trouble> {
-    let mut word = String::new();
-    let _ = std::io::stdin().take(64).read_to_string(&mut word);
-    if word.trim() != "ready" {
+/// Nobody reads what is printed.
+pub fn announce(state: &Path, listen: &str, headless: bool) -> Result<ExitCode, Trouble> {
+    let run = Settings::run_folder(state);
+    let begun = Instant::now();
+    if !started() || !reached(&run, begun) {
         return Ok(ExitCode::FAILURE);
     }
-    if headless {
-        println!("Culvert is up as a headless member of its cluster: manage it from any other member's console.");
-        return Ok(ExitCode::SUCCESS);
+    let text = if headless {
+        "Culvert is up as a headless member of its cluster: manage it from any other member's console.\n".to_string()
+    } else {
+        welcome(&url(listen), &administrator(&run, state))
+    };
+    // In one piece, so that the log does not come between.
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether the supervisor said that every process is up, rather than ended.
+fn started() -> bool {
+    let (sender, receiver) = sync_channel(1);
+    std::thread::spawn(move || {
+        let mut word = String::new();
+        let _ = std::io::stdin().take(64).read_to_string(&mut word);
+        let _ = sender.send(word.trim() == "ready");
+    });
+    match receiver.recv_timeout(PATIENCE) {
+        Ok(ready) => ready,
+        Err(RecvTimeoutError::Disconnected) => false,
+        Err(RecvTimeoutError::Timeout) => {
+            say("not up yet: a process is not ready, its lines in the log say why; it keeps trying (Ctrl-C ends it)");
+            receiver.recv().unwrap_or(false)
+        }
     }
-    let url = url(listen);
-    println!("\nCulvert is up.\n\n  Console and API   {url}");
-    match answer(run, Method::GET, "/v1/cli/default-password") {
-        Ok(first) => println!(
-            "  Administrator     {}\n  Password          {}   (one-time: change it at the first login)",
+}
+
+/// Waits until records can be reached. Whether they can, rather than that the appliance has ended.
+fn reached(run: &Path, begun: Instant) -> bool {
+    let mut told = None;
+    loop {
+        let why = match ask(run, Method::GET, "/health") {
+            Ok((StatusCode::OK, _)) => return true,
+            Ok((StatusCode::SERVICE_UNAVAILABLE, _)) => {
+                "the database can't be reached, the bus's line in the log says why"
+            }
+            Ok(_) | Err(Trouble::Failed(_)) => "the api does not answer, its lines in the log say why",
+            Err(_) => return false,
+        };
+        if begun.elapsed() >= PATIENCE && told != Some(why) {
+            say(&format!("not up yet: {why}; it keeps trying (Ctrl-C ends it)"));
+            told = Some(why);
+        }
+        std::thread::sleep(AGAIN);
+    }
+}
+
+/// The lines about who may log in.
+fn administrator(run: &Path, state: &Path) -> String {
+    let option =
+        if state == Path::new(Settings::STATE) { String::new() } else { format!(" --state {}", state.display()) };
+    match ask(run, Method::GET, "/v1/cli/default-password") {
+        Ok((StatusCode::OK, first)) => format!(
+            "  Administrator     {}\n  Password          {}   (one-time: change it at the first login)\n",
             first["username"].as_str().unwrap_or_default(),
             first["password"].as_str().unwrap_or_default()
         ),
-        Err(_) => println!("  Administrator     as you set it (forgotten: culvert reset-password)"),
+        Ok((StatusCode::NOT_FOUND, _)) => {
+            format!("  Administrator     as you set it (forgotten: culvert reset-password{option})\n")
+        }
+        _ => format!("  Administrator     not known yet (ask: culvert default-password{option})\n"),
     }
-    println!(
-        "\nNext:\n  1. Open {url} (the certificate is self-made: accept it once) and log in.\n  2. Add an organization, a \
-         user in it and a server; attach the organization to the server; start the server.\n  3. Download the user's \
-         profile and open it with any OpenVPN client: openvpn --config PROFILE.ovpn\n\nCtrl-C stops everything."
-    );
-    Ok(ExitCode::SUCCESS)
+}
+
+fn welcome(url: &str, administrator: &str) -> String {
+    format!(
+        "\nCulvert is up.\n\n  Console and API   {url}\n{administrator}\nNext:\n  1. Open {url} (the certificate is \
+         self-made: accept it once) and log in.\n  2. Add an organization, a user in it and a server; attach the \
+         organization to the server; start the server.\n  3. Download the user's profile and open it with any OpenVPN \
+         client: openvpn --config PROFILE.ovpn\n\nCtrl-C stops everything.\n"
+    )
 }
 
 fn url(listen: &str) -> String {

@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::arguments::{Output, Place};
 use crate::ask::ask;
 use crate::configuration::Trouble;
+use crate::print::print;
 use crate::settings::Settings;
 
 /// `culvert status`.
@@ -18,10 +19,10 @@ use crate::settings::Settings;
 /// The appliance is not running or does not answer.
 pub fn status(place: &Place, output: Output) -> Result<ExitCode, Trouble> {
     let answer = wanted(place, Method::GET, "/v1/cli/status")?;
-    match output {
-        Output::Json => println!("{answer}"),
-        Output::Text => print_fields(&answer, 0),
-    }
+    print(&match output {
+        Output::Json => format!("{answer}\n"),
+        Output::Text => fields(&answer),
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -72,28 +73,30 @@ fn credentials(answer: &Value, output: Output) -> Result<ExitCode, Trouble> {
     let (Some(username), Some(password)) = (answer["username"].as_str(), answer["password"].as_str()) else {
         return Err(Trouble::Failed("the api answered without name and password: is it of another version?".into()));
     };
-    match output {
-        Output::Json => println!("{}", serde_json::json!({ "username": username, "password": password })),
-        Output::Text => println!("Administrator: {username}\nPassword:      {password}"),
-    }
+    print(&match output {
+        Output::Json => format!("{}\n", serde_json::json!({ "username": username, "password": password })),
+        Output::Text => format!("Administrator: {username}\nPassword:      {password}\n"),
+    })?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_fields(value: &Value, depth: usize) {
-    let indent = "  ".repeat(depth);
-    let entries: Vec<(String, &Value)> = match value {
-        Value::Object(fields) => fields.iter().map(|(name, value)| (name.replace('_', " "), value)).collect(),
-        Value::Array(items) => items.iter().map(|item| ("-".to_string(), item)).collect(),
-        _ => return println!("{indent}{}", plain(value)),
-    };
-    for (name, value) in entries {
-        if value.is_object() || value.is_array() {
-            println!("{indent}{name}");
-            print_fields(value, depth + 1);
-        } else {
-            println!("{indent}{name}: {}", plain(value));
+/// A line per field; what has a name and a status is a line of its own below its list.
+fn fields(answer: &Value) -> String {
+    let mut text = String::new();
+    for (name, value) in answer.as_object().into_iter().flatten() {
+        let name = name.replace('_', " ");
+        match value.as_array() {
+            Some(items) if !items.is_empty() => {
+                text.push_str(&format!("{name}:\n"));
+                text.extend(
+                    items.iter().map(|item| format!("  {}: {}\n", plain(&item["name"]), plain(&item["status"]))),
+                );
+            }
+            Some(_) => text.push_str(&format!("{name}: none\n")),
+            None => text.push_str(&format!("{name}: {}\n", plain(value))),
         }
     }
+    text
 }
 
 fn plain(value: &Value) -> String {
@@ -101,5 +104,18 @@ fn plain(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Null => "none".into(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_for_people() {
+        let answer = serde_json::json!({
+            "users_online": 2, "servers": [], "hosts": [{ "name": "a", "status": "online" }],
+        });
+        assert_eq!(fields(&answer), "hosts:\n  a: online\nservers: none\nusers online: 2\n");
     }
 }

@@ -47,9 +47,9 @@ pub enum Command {
     /// Print the console's address and the next steps once the supervisor says on standard input that all is up.
     #[command(hide = true)]
     Announce {
-        /// The run folder.
+        /// The state folder.
         #[arg(long)]
-        run: PathBuf,
+        state: PathBuf,
         /// Where the console listens.
         #[arg(long)]
         listen: String,

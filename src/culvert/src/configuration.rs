@@ -8,6 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::arguments::{Given, Output};
+use crate::print::print;
 use crate::settings::Settings;
 
 /// The configuration file that is read if none is named.
@@ -119,8 +120,8 @@ pub fn check(given: &Given, output: Output) -> Result<ExitCode, Trouble> {
         Err(other) => return Err(other),
     };
     match output {
-        Output::Json => println!("{}", serde_json::json!({ "good": faults.is_empty(), "faults": faults })),
-        Output::Text if faults.is_empty() => println!("The configuration is good."),
+        Output::Json => print(&format!("{}\n", serde_json::json!({ "good": faults.is_empty(), "faults": faults })))?,
+        Output::Text if faults.is_empty() => print("The configuration is good.\n")?,
         Output::Text => return Err(Trouble::Configuration(faults)),
     }
     Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(2) })

@@ -1,43 +1,47 @@
 //! What the machine must have, and what `culvert run` makes on it: users and folders.
 
 use std::fs::{DirBuilder, File, Permissions};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, chown};
+use std::io::{Error, ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, fchown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use culvert_model::Role;
-use nix::unistd::{User, geteuid};
+use nix::fcntl::OFlag;
+use nix::unistd::{AccessFlags, User, access, geteuid};
 
 use crate::configuration::Trouble;
 use crate::settings::{Settings, Store};
+
+/// The programs that are executed, and the packages that they come in.
+const PROGRAMS: [(&str, &[&str]); 2] =
+    [("openvpn", &["/usr/sbin/openvpn"]), ("nftables", &["/usr/sbin/nft", "/sbin/nft"])];
+
+/// Nobody but root can make what an appliance needs.
+///
+/// # Errors
+///
+/// The caller is not root.
+pub fn demand_root() -> Result<(), Trouble> {
+    let root = geteuid().is_root();
+    let why = "must be started as root: it makes tun devices and firewall rules; try sudo";
+    if root { Ok(()) } else { Err(Trouble::Failed(why.into())) }
+}
 
 /// What must be there before anything is started.
 ///
 /// # Errors
 ///
 /// All that is missing, each with what to do.
-pub fn demand(settings: &Settings) -> Result<(), Trouble> {
-    if !geteuid().is_root() {
-        return Err(Trouble::Failed(
-            "must be started as root: it makes tun devices and firewall rules; try sudo".into(),
-        ));
-    }
-    let programs = [("openvpn", "openvpn"), ("nft", "nftables")];
-    let mut missing: Vec<String> = programs
+pub fn demand() -> Result<(), Trouble> {
+    let absent = |path: &&str| access(*path, AccessFlags::X_OK).is_err();
+    let mut missing: Vec<String> = PROGRAMS
         .iter()
-        .filter(|(program, _)| {
-            !["/usr/sbin", "/sbin", "/usr/bin"].iter().any(|at| Path::new(at).join(program).exists())
-        })
-        .map(|(program, package)| format!("{program} is not installed: install the package {package}"))
+        .filter(|(_, paths)| paths.iter().all(absent))
+        .map(|(package, paths)| format!("there is no {} that can be run: install the package {package}", paths[0]))
         .collect();
-    if !Path::new("/dev/net/tun").exists() {
-        missing.push("there is no /dev/net/tun: load the kernel's tun module (modprobe tun)".into());
-    }
-    if let Store::File(file) = &settings.store
-        && let Err(error) = File::open(file)
-    {
-        missing.push(format!("{}: can't be read: {error}; it is to hold the database's URI", file.display()));
+    if let Err(error) = File::options().read(true).write(true).open("/dev/net/tun") {
+        missing.push(format!("/dev/net/tun can't be used ({error}): load the kernel's tun module (modprobe tun)"));
     }
     if missing.is_empty() { Ok(()) } else { Err(Trouble::Failed(missing.join("\nculvert: "))) }
 }
@@ -85,40 +89,78 @@ fn make(role: Role) -> Result<User, Trouble> {
     look_up(role)?.ok_or_else(|| failed("useradd made none".into()))
 }
 
-/// Makes the state folder, and the bus's folder in it. A URI from the command line goes into a file of the bus's, so
-/// that it stands in no process's arguments.
+/// Makes the state folder, and the bus's folder in it. A URI goes into a file of the bus's, so that it stands in no
+/// process's arguments. Returns what the supervisor is to be told of the store.
 ///
 /// # Errors
 ///
-/// The folder can't be made, or the bus can't get to it.
-///
-/// Returns what the supervisor is to be told of the store.
+/// The folder can't be made, somebody else could change it, or the bus can't get to it.
 pub fn folders(settings: &Settings) -> Result<String, Trouble> {
-    let failed = |path: &Path, error: std::io::Error| Trouble::Failed(format!("{}: {error}", path.display()));
     let state = &settings.state;
-    DirBuilder::new().recursive(true).mode(0o755).create(state).map_err(|error| failed(state, error))?;
-    if let Some(closed) = state.ancestors().find(|folder| !others_may_enter(folder)) {
-        let text = format!(
-            "{}: other users may not enter this folder, so the bus can't reach its state in {}: choose another --state, or chmod o+x",
+    if let Some(closed) = state.ancestors().find(|folder| folder.is_dir() && !others_may_enter(folder)) {
+        return Err(Trouble::Failed(format!(
+            "{}: other users may not enter this folder, so the bus can't reach its state in {}: choose another --state, \
+             or run: chmod o+x {0}",
             closed.display(),
             state.display()
-        );
-        return Err(Trouble::Failed(text));
+        )));
     }
+    DirBuilder::new().recursive(true).mode(0o755).create(state).map_err(|error| unmade(state, &error))?;
+    guarded(state)?;
     let owner = look_up(Role::Bus)?.ok_or_else(|| Trouble::Failed("the bus has no user".into()))?;
     let bus = state.join("bus");
-    if !bus.exists() {
-        DirBuilder::new().mode(0o700).create(&bus).map_err(|error| failed(&bus, error))?;
+    match DirBuilder::new().mode(0o700).create(&bus) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(unmade(&bus, &error)),
+        _ => {}
     }
-    std::fs::set_permissions(&bus, Permissions::from_mode(0o700)).map_err(|error| failed(&bus, error))?;
-    chown(&bus, Some(owner.uid.as_raw()), Some(owner.gid.as_raw())).map_err(|error| failed(&bus, error))?;
+    own(&bus, &owner).map_err(|error| unmade(&bus, &error))?;
     let uri = match &settings.store {
         Store::Embedded => return Ok("embedded".into()),
-        Store::Uri(uri) => uri.clone(),
-        Store::File(file) => std::fs::read_to_string(file).map_err(|error| failed(file, error))?,
+        Store::Uri(uri) | Store::File(_, uri) => uri,
     };
-    let kept = keep(&bus, uri.trim(), &owner).map_err(|error| failed(&bus, error))?;
+    let kept = keep(&bus, uri, &owner).map_err(|error| unmade(&bus.join("uri"), &error))?;
     Ok(format!("@{}", kept.display()))
+}
+
+/// What is wrong with a file or folder that can't be made, and what to do.
+fn unmade(path: &Path, error: &Error) -> Trouble {
+    let path = path.display();
+    Trouble::Failed(match error.kind() {
+        ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
+            format!("{path}: a part of this path is no folder: remove it, or choose another --state")
+        }
+        ErrorKind::ReadOnlyFilesystem => {
+            format!(
+                "{path}: it lies on a file system that is read-only: mount it for writing, or choose another --state"
+            )
+        }
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            format!("{path}: the disk is full: make room on it, or choose another --state")
+        }
+        _ => format!("{path}: this can't be made or changed ({error}): choose another --state"),
+    })
+}
+
+/// Nobody but root may put another folder in the place of the bus's.
+fn guarded(state: &Path) -> Result<(), Trouble> {
+    let meta = std::fs::metadata(state).map_err(|error| unmade(state, &error))?;
+    let (name, free) = (state.display(), meta.mode() & 0o1002 == 0o002);
+    let why = match meta.uid() {
+        0 if free => format!("every user may change it: run: chmod o-w {name}"),
+        0 => return Ok(()),
+        other => format!("it belongs to the user with the id {other}, not to root: run: chown root {name}"),
+    };
+    Err(Trouble::Failed(format!(
+        "{name}: this folder can't hold the appliance's state, {why}, or choose another --state"
+    )))
+}
+
+/// Hands a folder to a user alone. A link in its place is refused.
+fn own(folder: &Path, owner: &User) -> std::io::Result<()> {
+    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
+    let opened = File::options().read(true).custom_flags(flags.bits()).open(folder)?;
+    opened.set_permissions(Permissions::from_mode(0o700))?;
+    fchown(&opened, Some(owner.uid.as_raw()), Some(owner.gid.as_raw()))
 }
 
 fn others_may_enter(folder: &Path) -> bool {

@@ -11,6 +11,7 @@ mod arguments;
 mod ask;
 mod configuration;
 mod machine;
+mod print;
 mod run;
 mod settings;
 
@@ -24,14 +25,14 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
         Command::Run(given) => run::run(given),
-        Command::Announce { run, listen, headless } => announce::announce(&run, &listen, headless),
+        Command::Announce { state, listen, headless } => announce::announce(&state, &listen, headless),
         Command::Check(given) => configuration::check(&given, arguments.output),
         Command::Status(given) => appliance::status(&given, arguments.output),
         Command::DefaultPassword(given) => appliance::default_password(&given, arguments.output),
         Command::ResetPassword(given) => appliance::reset_password(&given, arguments.output),
     };
     done.unwrap_or_else(|trouble| {
-        eprintln!("culvert: {trouble}");
+        print::say(&trouble.to_string());
         trouble.code()
     })
 }

@@ -10,6 +10,7 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use crate::arguments::Given;
 use crate::configuration::{self, Trouble};
 use crate::machine;
+use crate::print::say;
 use crate::settings::{Settings, Store};
 
 /// Does not come back when all goes well: the supervisor takes this process's place.
@@ -18,19 +19,18 @@ use crate::settings::{Settings, Store};
 ///
 /// The configuration is at fault, something is missing, or the supervisor can't be executed.
 pub fn run(given: Given) -> Result<ExitCode, Trouble> {
+    machine::demand_root()?;
     let settings = configuration::settings(&given)?;
     if matches!(&settings.store, Store::Uri(uri) if uri.contains('@')) {
-        eprintln!(
-            "culvert: warning: the database's password stands on the command line, where every user of this machine \
-             could read it until now; better: --store @FILE"
-        );
+        say("warning: the database's password stands on the command line, where every user of this machine \
+             could read it until now; better: --store @FILE");
     }
-    machine::demand(&settings)?;
+    machine::demand()?;
     machine::users()?;
     let store = machine::folders(&settings)?;
     let binaries = binaries()?;
     let run = Settings::run_folder(&settings.state);
-    let ready = announcer(&settings, &run)?;
+    let ready = announcer(&settings)?;
 
     let mut supervisor = Command::new(binaries.join("culvert-supervisor"));
     supervisor.arg("--state").arg(&settings.state).arg("--run").arg(&run).arg("--bin").arg(&binaries);
@@ -52,11 +52,11 @@ fn binaries() -> Result<PathBuf, Trouble> {
 }
 
 /// Starts the process that prints where the console is once the supervisor says so on the descriptor given back.
-fn announcer(settings: &Settings, run: &std::path::Path) -> Result<OwnedFd, Trouble> {
+fn announcer(settings: &Settings) -> Result<OwnedFd, Trouble> {
     let failed = |error: std::io::Error| Trouble::Failed(format!("this program can't be started again: {error}"));
     let (reader, writer) = std::io::pipe().map_err(failed)?;
     let mut announcer = Command::new(std::env::current_exe().map_err(failed)?);
-    announcer.arg("announce").arg("--run").arg(run).args(["--listen", &settings.listen.to_string()]);
+    announcer.arg("announce").arg("--state").arg(&settings.state).args(["--listen", &settings.listen.to_string()]);
     if settings.headless {
         announcer.arg("--headless");
     }

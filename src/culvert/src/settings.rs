@@ -27,8 +27,8 @@ pub enum Store {
     Embedded,
     /// In the MongoDB at this URI, which may hold a password.
     Uri(String),
-    /// In the MongoDB whose URI stands in this file.
-    File(PathBuf),
+    /// In the MongoDB whose URI stands in this file, with the URI.
+    File(PathBuf, String),
 }
 
 impl std::fmt::Debug for Store {
@@ -36,7 +36,7 @@ impl std::fmt::Debug for Store {
         f.write_str(match self {
             Self::Embedded => "embedded",
             Self::Uri(_) => "a MongoDB URI",
-            Self::File(_) => "a MongoDB URI in a file",
+            Self::File(..) => "a MongoDB URI in a file",
         })
     }
 }
@@ -123,13 +123,35 @@ fn store(value: &str) -> Result<Store, String> {
         return Ok(Store::Embedded);
     }
     if let Some(file) = value.strip_prefix('@') {
-        return folder(file).map(Store::File);
+        let file = folder(file)?;
+        let unread = |error| format!("{}: can't be read: {error}; it is to hold the database's URI", file.display());
+        let uri = std::fs::read_to_string(&file).map_err(unread)?.trim().to_string();
+        return match fault(&uri) {
+            None => Ok(Store::File(file, uri)),
+            Some(fault) => Err(format!("{} {fault}", file.display())),
+        };
     }
-    if value.starts_with("mongodb://") || value.starts_with("mongodb+srv://") {
-        return Ok(Store::Uri(value.into()));
+    match fault(value) {
+        None => Ok(Store::Uri(value.into())),
+        // What was given is not repeated: it may hold a password.
+        Some(fault) if value.starts_with("mongodb") => Err(format!("this URI {fault}")),
+        Some(_) => {
+            Err("expected \"embedded\", a URI that begins with mongodb://, or @FILE with the URI in that file".into())
+        }
     }
-    // What was given is not repeated: it may hold a password.
-    Err("expected \"embedded\", a URI that begins with mongodb://, or @FILE with the URI in that file".into())
+}
+
+/// What is wrong with a database's URI, as far as it is seen without asking anybody. The bus looks closer.
+fn fault(uri: &str) -> Option<&'static str> {
+    let rest = uri.strip_prefix("mongodb://").or_else(|| uri.strip_prefix("mongodb+srv://"));
+    let Some(rest) = rest else { return Some("does not begin with mongodb:// or mongodb+srv://") };
+    let hosts = rest.split(['/', '?']).next().unwrap_or_default();
+    let hosts = hosts.rsplit_once('@').map_or(hosts, |(_, hosts)| hosts);
+    let nameless = |host: &str| host.is_empty() || host.starts_with(':');
+    hosts
+        .split(',')
+        .any(nameless)
+        .then_some("names no host: write mongodb://USER:PASSWORD@HOST:PORT/DATABASE?replicaSet=NAME")
 }
 
 fn level(value: &str) -> Result<String, String> {
@@ -151,6 +173,11 @@ mod tests {
             ("listen", "0.0.0.0:0"),
             ("redirect", "on"),
             ("store", "mysql://x"),
+            ("store", "mongodb://"),
+            ("store", "mongodb:///culvert"),
+            ("store", "mongodb://u:p@/culvert"),
+            ("store", "mongodb://a,,b/culvert"),
+            ("store", "@/no/such/file"),
             ("log", "loud"),
             ("state", ""),
             ("state", "/var/../etc"),
@@ -165,6 +192,22 @@ mod tests {
     fn a_store_that_is_none_is_not_repeated() {
         let told = Settings::default().set("store", "mongo://user:secret@db").expect_err("no such scheme");
         assert!(!told.contains("secret"));
+        let told = Settings::default().set("store", "mongodb://user:secret@/db").expect_err("no host");
+        assert!(!told.contains("secret"));
+    }
+
+    #[test]
+    fn a_store_in_a_file_is_read() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("uri");
+        std::fs::write(&file, "mongodb://u:p@[::1]:27017,b/culvert?replicaSet=rs0\n").expect("written");
+        let value = format!("@{}", file.display());
+        let mut settings = Settings::default();
+        settings.set("store", &value).expect("a good file");
+        assert!(matches!(&settings.store, Store::File(_, uri) if uri.ends_with("rs0")));
+        std::fs::write(&file, "secret").expect("written");
+        let told = settings.set("store", &value).expect_err("no URI");
+        assert!(told.contains("uri does not begin") && !told.contains("secret"), "{told}");
     }
 
     #[test]
