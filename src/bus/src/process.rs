@@ -36,6 +36,7 @@ pub async fn run(mut context: Context) -> Result<(), Box<dyn Error>> {
             serve(&context, &listener, identity, Arc::new(store), None).await
         }
         Choice::Mongo(uri) => {
+            Mongo::check(uri.reveal()).map_err(|error| culvert_daemon::Error::Configuration(error.to_string()))?;
             let (store, cache) = (Arc::new(Awaited::default()), Arc::new(Cache::default()));
             let host = identity.host;
             tokio::select! {

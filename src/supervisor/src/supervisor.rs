@@ -38,8 +38,11 @@ const HELPER_FAREWELL: Duration = Duration::from_secs(10);
 const TURN: Duration = Duration::from_secs(2);
 const STANDSTILL: Duration = Duration::from_secs(1);
 
-/// The exit code of a process that will not run with what it was told.
+/// The exit code of a process that will not run with what it was told, and of one that can't run on this machine. It has
+/// said why, in one line that would drown if it were tried again and again. But where a supervisor was before, tunnels
+/// may be up that the end of this one would take down: then what can't run now is tried again.
 const MISCONFIGURED: i32 = 2;
+const UNABLE: i32 = 1;
 
 /// What the processes are made from.
 pub struct Machine {
@@ -235,8 +238,10 @@ impl Supervisor {
             let Some(member) = self.members.iter_mut().find(same) else { continue };
             member.process = None;
             let name = member.program.name();
-            if let (WaitStatus::Exited(_, MISCONFIGURED), false) = (status, member.life.was_ready()) {
-                return Ok(Some(ExitCode::from(2)));
+            if let (WaitStatus::Exited(_, code), false) = (status, member.life.was_ready())
+                && (code == MISCONFIGURED || code == UNABLE && !self.lock.leftover)
+            {
+                return Ok(Some(ExitCode::from(code as u8)));
             }
             let pause = member.life.ended(Instant::now());
             warn(&format!("{name} {}; starting it again{}", how(status), after(pause)));

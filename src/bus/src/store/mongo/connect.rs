@@ -6,7 +6,7 @@ use std::time::Duration;
 use mongodb::Client;
 use mongodb::bson::{Document, doc};
 use mongodb::error::{Error, ErrorKind};
-use mongodb::options::{ClientOptions, ReadPreference, SelectionCriteria, Tls};
+use mongodb::options::{ClientOptions, ConnectionString, ReadPreference, SelectionCriteria, Tls};
 use tokio::time::{Instant, sleep, timeout};
 
 use culvert_model::HostId;
@@ -123,8 +123,12 @@ pub async fn connect(uri: &str, host: HostId) -> Result<Connected, ConnectError>
     Ok(Connected { client, database, seen })
 }
 
-/// The URI's options.
-async fn read(uri: &str) -> Result<ClientOptions, ConnectError> {
+/// What is wrong with a URI whatever the network says: trying again will not help.
+///
+/// # Errors
+///
+/// Says what is wrong.
+pub fn check_uri(uri: &str) -> Result<(), ConnectError> {
     let uri = uri.trim();
     if !uri.starts_with("mongodb://") && !uri.starts_with("mongodb+srv://") {
         let why = "it begins neither with mongodb:// nor with mongodb+srv://";
@@ -146,6 +150,13 @@ async fn read(uri: &str) -> Result<ClientOptions, ConnectError> {
             "write / ? # [ ] @ : % in them as %2F %3F %23 %5B %5D %40 %3A %25",
         ));
     }
+    ConnectionString::parse(uri).map(drop).map_err(|error| of_uri(uri, &error))
+}
+
+/// The URI's options.
+async fn read(uri: &str) -> Result<ClientOptions, ConnectError> {
+    let uri = uri.trim();
+    check_uri(uri)?;
     match timeout(RESOLVING, ClientOptions::parse(uri)).await {
         Ok(Ok(options)) => Ok(options),
         Ok(Err(error)) => Err(of_uri(uri, &error)),

@@ -52,6 +52,15 @@ pub struct Mongo {
 }
 
 impl Mongo {
+    /// What is wrong with a URI whatever the network says.
+    ///
+    /// # Errors
+    ///
+    /// One line for people, without the password.
+    pub fn check(uri: &str) -> Result<(), ConnectError> {
+        connect::check_uri(uri)
+    }
+
     /// Connects, makes the collections and indexes that are not there, and begins the tail.
     ///
     /// # Errors
