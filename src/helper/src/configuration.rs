@@ -6,31 +6,39 @@ use std::path::Path;
 
 use culvert_model::{Cipher, Digest, Protocol, Role};
 use culvert_wire::helper::Start;
+use zeroize::Zeroizing;
 
 use crate::{bounds, encoding};
 
 /// The longest handshake in seconds; profiles say the same.
 const HAND_WINDOW: u16 = 70;
 
+/// Room for all that is no key material, in bytes.
+const PLAIN: usize = 4096;
+
 /// The configuration of an instance whose management socket is `management` (the helper's own path, checked when the
-/// helper started: it has no character that means something here).
-pub fn render(start: &Start, management: &Path) -> String {
-    let mut text = String::new();
+/// helper started: it has no character that means something here). It has room from the beginning, so that it never
+/// moves and leaves a copy of the keys behind, and is wiped in the end.
+pub fn render(start: &Start, management: &Path) -> Zeroizing<String> {
+    let material = [&start.certificate, &start.key, &start.tls_crypt];
+    let material: usize = start.ca.iter().chain(material).map(|bytes| 2 * bytes.len() + 128).sum();
+    let mut text = Zeroizing::new(String::with_capacity(PLAIN + management.as_os_str().len() + material));
     for line in tunnel(start).into_iter().chain(sessions(start)).chain(control(management)) {
         text.push_str(&line);
         text.push('\n');
     }
-    let authorities: String = start.ca.iter().map(|ca| encoding::pem("CERTIFICATE", ca)).collect();
-    let blocks = [
-        ("ca", authorities),
-        ("cert", encoding::pem("CERTIFICATE", &start.certificate)),
-        ("key", encoding::pem("PRIVATE KEY", &start.key)),
-        ("tls-crypt", encoding::static_key(&start.tls_crypt)),
-    ];
-    for (name, block) in blocks {
-        let _ = write!(text, "<{name}>\n{block}</{name}>\n");
-    }
+    block(&mut text, "ca", |text| start.ca.iter().for_each(|ca| encoding::pem(text, "CERTIFICATE", ca)));
+    block(&mut text, "cert", |text| encoding::pem(text, "CERTIFICATE", &start.certificate));
+    block(&mut text, "key", |text| encoding::pem(text, "PRIVATE KEY", &start.key));
+    block(&mut text, "tls-crypt", |text| encoding::static_key(text, &start.tls_crypt));
     text
+}
+
+/// What stands between two tags.
+fn block(text: &mut String, name: &str, inside: impl FnOnce(&mut String)) {
+    let _ = writeln!(text, "<{name}>");
+    inside(text);
+    let _ = writeln!(text, "</{name}>");
 }
 
 /// The device, the socket and the network.
@@ -137,17 +145,19 @@ fn digest(digest: Digest) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use culvert_wire::helper::{BLOB, CAS};
+
     use super::*;
     use crate::example;
 
-    fn rendered(start: &Start) -> String {
+    fn rendered(start: &Start) -> Zeroizing<String> {
         render(start, Path::new("/run/culvert/instances/3/management.sock"))
     }
 
     #[test]
     fn the_example_in_full() {
         let expected = include_str!("../snapshots/configuration.conf");
-        assert_eq!(rendered(&example::start()), expected);
+        assert_eq!(*rendered(&example::start()), expected);
     }
 
     #[test]
@@ -171,6 +181,21 @@ mod tests {
         }
         assert!(lines.contains(&"data-ciphers CHACHA20-POLY1305"));
         assert!(!text.contains("explicit-exit-notify"));
+    }
+
+    #[test]
+    fn a_configuration_never_moves() {
+        let start = Start {
+            ca: vec![vec![7; BLOB]; CAS],
+            certificate: vec![7; BLOB],
+            key: vec![7; BLOB],
+            inter_client: true,
+            multi_device: true,
+            ..example::start()
+        };
+        let material = (2 + CAS) * (2 * BLOB + 128) + 2 * 256 + 128;
+        let text = rendered(&start);
+        assert!(text.capacity() <= PLAIN + 100 + material, "it had room from the beginning: {}", text.capacity());
     }
 
     #[test]

@@ -1,27 +1,39 @@
 //! Key material as the text that OpenVPN reads inline. The bytes are not looked at, and whatever they are, the text has
-//! none but the alphabet's characters: nobody can write a directive with them.
+//! none but the alphabet's characters: nobody can write a directive with them. It is written to where it stays, so that no
+//! copy of a key is left behind.
+
+use std::fmt::Write as _;
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Bytes per line of PEM: 48 of them are 64 characters.
 const LINE: usize = 48;
 
-/// Bytes as PEM (RFC 7468) under a label.
-pub fn pem(label: &str, bytes: &[u8]) -> String {
-    let lines: String = bytes.chunks(LINE).map(|line| base64(line) + "\n").collect();
-    format!("-----BEGIN {label}-----\n{lines}-----END {label}-----\n")
+/// Writes bytes as PEM (RFC 7468) under a label.
+pub fn pem(text: &mut String, label: &str, bytes: &[u8]) {
+    let _ = writeln!(text, "-----BEGIN {label}-----");
+    for line in bytes.chunks(LINE) {
+        text.extend(base64(line));
+        text.push('\n');
+    }
+    let _ = writeln!(text, "-----END {label}-----");
 }
 
-/// 256 bytes as a static key of OpenVPN, 16 in a line.
-pub fn static_key(bytes: &[u8]) -> String {
-    let hex = |line: &[u8]| line.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let lines: String = bytes.chunks(16).map(|line| hex(line) + "\n").collect();
-    format!("-----BEGIN OpenVPN Static key V1-----\n{lines}-----END OpenVPN Static key V1-----\n")
+/// Writes 256 bytes as a static key of OpenVPN, 16 in a line.
+pub fn static_key(text: &mut String, bytes: &[u8]) {
+    text.push_str("-----BEGIN OpenVPN Static key V1-----\n");
+    for line in bytes.chunks(16) {
+        for byte in line {
+            let _ = write!(text, "{byte:02x}");
+        }
+        text.push('\n');
+    }
+    text.push_str("-----END OpenVPN Static key V1-----\n");
 }
 
 /// Base64 with padding (RFC 4648, section 4).
-fn base64(bytes: &[u8]) -> String {
-    bytes.chunks(3).flat_map(quartet).collect()
+fn base64(bytes: &[u8]) -> impl Iterator<Item = char> {
+    bytes.chunks(3).flat_map(quartet)
 }
 
 /// The four characters for up to three bytes.
@@ -41,21 +53,23 @@ mod tests {
     #[test]
     fn base64_as_the_rfc_has_it() {
         for (plain, encoded) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
-            assert_eq!(base64(plain.as_bytes()), encoded);
+            assert_eq!(base64(plain.as_bytes()).collect::<String>(), encoded);
         }
-        assert_eq!(base64(&[0xfb, 0xff, 0xfe]), "+//+");
+        assert_eq!(base64(&[0xfb, 0xff, 0xfe]).collect::<String>(), "+//+");
     }
 
     #[test]
     fn pem_has_lines_of_64() {
-        let text = pem("CERTIFICATE", &[0; 49]);
+        let mut text = String::new();
+        pem(&mut text, "CERTIFICATE", &[0; 49]);
         let expected = format!("-----BEGIN CERTIFICATE-----\n{}\nAA==\n-----END CERTIFICATE-----\n", "A".repeat(64));
         assert_eq!(text, expected);
     }
 
     #[test]
     fn a_static_key_has_sixteen_lines_of_hex() {
-        let text = static_key(&[0xa5; 256]);
+        let mut text = String::new();
+        static_key(&mut text, &[0xa5; 256]);
         assert_eq!(text.lines().filter(|line| *line == "a5".repeat(16)).count(), 16);
         assert_eq!(text.lines().count(), 18);
     }

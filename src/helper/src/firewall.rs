@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use culvert_link::memfd;
@@ -17,6 +18,7 @@ use nix::sys::socket::{
 };
 
 use crate::failure::{During, Failure};
+use crate::heart::Heart;
 use crate::record::Tunnel;
 use crate::rules::{self, Guard};
 
@@ -42,6 +44,8 @@ const BACKLOG: usize = 4 << 20;
 #[derive(Debug)]
 pub struct Firewall {
     guard: Option<Guard>,
+    /// Beats while `nft` takes its time.
+    heart: Rc<Heart>,
     /// Tells of changes, where the kernel has nftables.
     changes: Option<OwnedFd>,
     /// Since when what is installed may differ from what should be: when to put that right.
@@ -51,9 +55,9 @@ pub struct Firewall {
 
 impl Firewall {
     /// Begins to listen for changes; installs nothing yet.
-    pub fn new(guard: Option<Guard>) -> Self {
+    pub fn new(guard: Option<Guard>, heart: Rc<Heart>) -> Self {
         let changes = listen().inspect_err(|error| eprintln!("changes to nftables will go unnoticed: {error}")).ok();
-        Self { guard, changes, due: Some(Instant::now()), installed: Instant::now() }
+        Self { guard, heart, changes, due: Some(Instant::now()), installed: Instant::now() }
     }
 
     /// Becomes readable when somebody changed a table.
@@ -136,7 +140,7 @@ impl Firewall {
             .spawn()
             .map_err(|error| refused(format!("{program}: {error}")))?;
         let handle = Process::open(nft.id().cast_signed()).during("watching nft")?;
-        let ended = handle.wait(Instant::now() + DEADLINE).during("waiting for nft")?;
+        let ended = self.heart.wait(&handle, Instant::now() + DEADLINE).during("waiting for nft")?;
         if !ended {
             nft.kill().during("ending nft")?;
         }

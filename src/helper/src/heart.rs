@@ -1,10 +1,11 @@
 //! Signs of life for whoever started the helper: systemd, or the supervisor.
 
 use std::cell::Cell;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::time::{Duration, Instant};
 
 use culvert_link::notify::Sender;
+use culvert_link::pidfd::Process;
 
 /// Sends `READY=1` once and `WATCHDOG=1` as often as it is wanted.
 #[derive(Debug)]
@@ -40,6 +41,24 @@ impl Heart {
         }
     }
 
+    /// Waits for a process to end, and lives meanwhile. Whether it did, at the deadline.
+    ///
+    /// # Errors
+    ///
+    /// When waiting fails.
+    pub fn wait(&self, process: &Process, deadline: Instant) -> io::Result<bool> {
+        loop {
+            self.beat();
+            let pause = deadline.min(self.due());
+            if process.wait(pause)? {
+                return Ok(true);
+            }
+            if pause == deadline {
+                return Ok(false);
+            }
+        }
+    }
+
     /// When the next beat is due.
     pub fn due(&self) -> Instant {
         self.last.get() + self.pause
@@ -53,5 +72,27 @@ impl Heart {
         {
             eprintln!("telling {message}: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use culvert_link::notify::Receiver;
+
+    #[test]
+    fn it_beats_while_a_process_takes_its_time() {
+        let path = std::env::temp_dir().join(format!("culvert-heart-{}", std::process::id()));
+        let receiver = Receiver::bind(&path).expect("a socket");
+        let sender = Some(Sender::new(&path).expect("a socket"));
+        let heart = Heart { sender, pause: Duration::from_millis(50), last: Cell::new(Instant::now()) };
+        let mut sleep = std::process::Command::new("/bin/sleep").arg("60").spawn().expect("sleep starts");
+        let process = Process::open(sleep.id().cast_signed()).expect("it is there");
+        assert!(!heart.wait(&process, Instant::now() + Duration::from_millis(400)).expect("waiting"));
+        let beats = std::iter::from_fn(|| receiver.receive().expect("received")).count();
+        assert!((3..=9).contains(&beats), "{beats}");
+        sleep.kill().and_then(|()| sleep.wait()).expect("it ends");
+        assert!(heart.wait(&process, Instant::now() + Duration::from_secs(5)).expect("waiting"));
+        std::fs::remove_file(&path).expect("removed");
     }
 }

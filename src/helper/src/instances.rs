@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use culvert_link::pidfd::{Process, Refusal as Unadopted};
@@ -37,7 +38,7 @@ pub struct Instances {
     places: Places,
     firewall: Firewall,
     list: BTreeMap<Slot, Instance>,
-    heart: Heart,
+    heart: Rc<Heart>,
 }
 
 #[derive(Debug)]
@@ -58,7 +59,9 @@ impl Instances {
     ///
     /// What can't be done is logged: a helper that serves what there is is better than none.
     pub fn adopt(folder: Folder, places: Places, guard: Option<Guard>, heart: Heart) -> Self {
-        let mut all = Self { folder, places, firewall: Firewall::new(guard), list: BTreeMap::new(), heart };
+        let heart = Rc::new(heart);
+        let firewall = Firewall::new(guard, Rc::clone(&heart));
+        let mut all = Self { folder, places, firewall, list: BTreeMap::new(), heart };
         for slot in Slot::all() {
             match all.folder.load(slot) {
                 Some(record) if record.process.is_some() => {
@@ -180,6 +183,11 @@ impl Instances {
         })
     }
 
+    /// Says that the helper lives.
+    pub fn beat(&self) {
+        self.heart.beat();
+    }
+
     /// Says that the helper lives, and puts the rules in place again if somebody else changed them.
     pub fn tend(&mut self) {
         self.heart.beat();
@@ -255,16 +263,7 @@ impl Instances {
 
     /// Waits for a process to end. Whether it did, at the deadline.
     fn ended(&self, process: &Process, deadline: Instant) -> Result<bool, Failure> {
-        loop {
-            self.heart.beat();
-            let pause = deadline.min(Instant::now() + Duration::from_millis(500));
-            if process.wait(pause).during("waiting for openvpn to end")? {
-                return Ok(true);
-            }
-            if pause == deadline {
-                return Ok(false);
-            }
-        }
+        self.heart.wait(process, deadline).during("waiting for openvpn to end")
     }
 
     /// Removes all that was made for an instance but its rules, the record last.

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, ErrorKind, Write as _};
 use std::net::Ipv4Addr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::PathBuf;
 
 use culvert_link::pidfd::Identity;
 use culvert_model::{Id, Slot};
 use culvert_wire::helper::{Route, Start};
 use ipnet::Ipv4Net;
+use nix::unistd::geteuid;
 use serde::{Deserialize, Serialize};
 
 use crate::bounds;
@@ -105,12 +106,18 @@ impl Folder {
     ///
     /// # Errors
     ///
-    /// When it can't be made.
+    /// When it can't be made, or what is there is another's: what stands in a record is believed.
     pub fn open(path: PathBuf) -> io::Result<Self> {
         match fs::DirBuilder::new().mode(0o700).create(&path) {
-            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
-            _ => Ok(Self(path)),
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
         }
+        let found = fs::symlink_metadata(&path)?;
+        if found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o022 == 0 {
+            return Ok(Self(path));
+        }
+        let text = format!("{} is not a folder that only root can change: remove it", path.display());
+        Err(io::Error::new(ErrorKind::PermissionDenied, text))
     }
 
     /// Where something else of an instance stands beside its record.
@@ -187,6 +194,8 @@ pub fn absent(result: io::Result<()>) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::example;
 
@@ -231,6 +240,23 @@ mod tests {
         folder.write("4", &bytes).expect("written");
         assert_eq!(folder.load(Slot::try_from(4).expect("a slot")), None, "another slot's record");
         folder.destroy().expect("destroyed");
+    }
+
+    #[test]
+    fn anothers_folder_is_not_taken() {
+        let path = |name: &str| std::env::temp_dir().join(format!("culvert-record-{}-{name}", std::process::id()));
+        let (open, link, file) = (path("open"), path("link"), path("file"));
+        fs::create_dir(&open).expect("a folder");
+        fs::set_permissions(&open, PermissionsExt::from_mode(0o777)).expect("open to all");
+        std::os::unix::fs::symlink(std::env::temp_dir(), &link).expect("a link");
+        fs::write(&file, "").expect("a file");
+        for bad in [&open, &link, &file] {
+            assert!(Folder::open(bad.clone()).is_err(), "{}", bad.display());
+        }
+        fs::remove_dir(&open)
+            .and_then(|()| fs::remove_file(&link))
+            .and_then(|()| fs::remove_file(&file))
+            .expect("gone");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::failure::{During, Failure};
 use crate::host;
@@ -125,7 +126,8 @@ impl Server {
 /// Answers the request that a connection has, if it has one. Whether the connection goes on.
 fn answer(instances: &mut Instances, connection: &Packets) -> bool {
     let bytes = match connection.try_receive(PACKET) {
-        Ok(Some((bytes, _))) => bytes,
+        // There may be keys in it.
+        Ok(Some((bytes, _))) => Zeroizing::new(bytes),
         Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
         Ok(None) | Err(_) => return false,
     };
@@ -138,6 +140,7 @@ fn answer(instances: &mut Instances, connection: &Packets) -> bool {
         (Reply::Refused(failure.refusal), None)
     });
     let Ok(bytes) = culvert_wire::encode(&reply) else { return false };
+    instances.beat();
     // A peer that does not take its answers is none.
     connection.try_send(&bytes, descriptor.as_ref().map(AsFd::as_fd)).is_ok()
 }
@@ -148,7 +151,12 @@ fn handle(instances: &mut Instances, request: Request) -> Result<(Reply, Option<
     match request {
         Request::List => Ok((Reply::Instances(instances.list()), None)),
         Request::Addresses => Ok((host::addresses()?, None)),
-        Request::Start(start) => instances.start(&start).map(Some).map(done),
+        Request::Start(mut start) => {
+            let started = instances.start(&start);
+            start.key.zeroize();
+            start.tls_crypt.zeroize();
+            started.map(Some).map(done)
+        }
         Request::Stop(slot) => instances.stop(slot).map(|()| done(None)),
         Request::Output(slot) => instances.output(slot).map(Some).map(done),
         Request::Clients { slot, addresses } => instances.set_clients(slot, &addresses).map(|()| done(None)),

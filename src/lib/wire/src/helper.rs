@@ -59,7 +59,7 @@ pub enum Request {
 }
 
 /// What the helper needs to know of an instance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Start {
     /// Which tunnel it uses.
     pub slot: Slot,
@@ -107,6 +107,15 @@ pub struct Start {
     pub key: Vec<u8>,
     /// The key that it shares with its clients: exactly 256 bytes.
     pub tls_crypt: Vec<u8>,
+}
+
+/// Which instance it is, and no more: there are keys in it.
+impl std::fmt::Debug for Start {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { slot, server, epoch, .. } = self;
+        let mut text = f.debug_struct("Start");
+        text.field("slot", slot).field("server", server).field("epoch", epoch).finish_non_exhaustive()
+    }
 }
 
 /// A network behind the server.
@@ -186,5 +195,42 @@ impl std::fmt::Display for Refusal {
             Self::NetworkInUse => "the server's network is in use on one of this machine's interfaces: choose another",
             Self::System(number) => return write!(f, "the kernel refused: error {number}"),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_is_logged_has_no_keys() {
+        let start = Start {
+            slot: Slot::try_from(3).expect("a slot"),
+            server: Id::from_bytes([7; 12]),
+            epoch: 1,
+            protocol: Protocol::Udp,
+            port: Port::try_from(1194).expect("a port"),
+            bind: None,
+            network: "10.8.0.0/24".parse().expect("a network"),
+            cipher: Cipher::Aes256,
+            digest: Digest::Sha1,
+            multi_device: false,
+            inter_client: false,
+            restrict_routes: true,
+            max_clients: 100,
+            ping: 10,
+            ping_restart: 60,
+            renegotiate: 3600,
+            mtu: 1500,
+            debug: false,
+            routes: Vec::new(),
+            ca: vec![vec![201; 3]],
+            certificate: vec![202; 3],
+            key: vec![203; 3],
+            tls_crypt: vec![204; 256],
+        };
+        let text = format!("{:?}", Request::Start(Box::new(start)));
+        assert!(text.contains("epoch: 1"), "{text}");
+        assert!(!text.contains("203") && !text.contains("204"), "{text}");
     }
 }
