@@ -1,6 +1,7 @@
 //! All instances of this host: looks, plans, and has the plan's actions done beside each other.
 
 mod acts;
+mod attending;
 mod material;
 mod retire;
 
@@ -15,12 +16,13 @@ use culvert_model::{Id, Millis, Slot};
 use culvert_records::{Claim, Failure, Query};
 use culvert_wire::helper;
 use tokio::sync::{Notify, watch};
-use tokio::task::{JoinHandle, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use crate::instance::{Phase, Printout, Setup, Task};
+use crate::instance::{Phase, Setup};
 use crate::plan::{Action, Held, OWNER, Seat, View, Why, plan};
 use acts::Outcome;
+use attending::Attended;
 
 /// How often is looked whether something is to be done, if nothing says so earlier.
 const TICK: Duration = Duration::from_secs(1);
@@ -66,17 +68,6 @@ pub struct Fleet {
     printed: BTreeMap<Slot, OwnedFd>,
     stop: watch::Sender<bool>,
     told: String,
-}
-
-/// An instance with its task.
-struct Attended {
-    server: Id,
-    seat: String,
-    task: JoinHandle<()>,
-    phase: watch::Receiver<Phase>,
-    printout: Arc<Printout>,
-    since: Millis,
-    recorded: bool,
 }
 
 /// What is known of a server that failed.
@@ -251,29 +242,6 @@ impl Fleet {
         self.tell();
     }
 
-    /// Notices what became of the instances.
-    fn tend(&mut self) {
-        let now = self.now();
-        let mut online = Vec::new();
-        for attended in self.attended.values_mut() {
-            let is_online = matches!(*attended.phase.borrow(), Phase::Online(_));
-            if is_online && !attended.recorded && !self.busy.contains(&attended.server) {
-                online.push((attended.seat.clone(), attended.server));
-                attended.recorded = true;
-            }
-            if is_online && now >= attended.since + HEALTHY {
-                self.failures.remove(&attended.server);
-            }
-        }
-        for (seat, server) in online {
-            if let Some(claim) = self.claim(&seat) {
-                self.busy.insert(server);
-                self.work.spawn(acts::online(self.setup.clone(), seat, server, claim));
-            }
-        }
-        self.attended.retain(|_, attended| !attended.task.is_finished());
-    }
-
     fn claim(&self, seat: &str) -> Option<Claim> {
         self.held.get(seat).map(|held| Claim { owner: OWNER.into(), epoch: held.epoch })
     }
@@ -311,59 +279,6 @@ impl Fleet {
                 let claim = Claim { owner: OWNER.into(), epoch };
                 self.work.spawn(retire::retire(setup, seat, server, claim));
             }
-        }
-    }
-
-    fn attach(&mut self, seat: String, server: Id, slot: Slot, pid: u32) {
-        self.busy.remove(&server);
-        let (phase, phases) = watch::channel(Phase::Starting);
-        let printout = Arc::new(Printout::default());
-        let task = Task {
-            setup: self.setup.clone(),
-            server,
-            seat: seat.clone(),
-            slot,
-            pid,
-            kept: self.kept.remove(&slot),
-            printed: self.printed.remove(&slot),
-            phase,
-            last: printout.clone(),
-            stop: self.stop.subscribe(),
-        };
-        tracing::info!(%server, %slot, pid, kept = task.kept.is_some(), "attending to an instance");
-        let task = tokio::spawn(task.run());
-        let since = self.now();
-        self.attended.insert(slot, Attended { server, seat, task, phase: phases, printout, since, recorded: false });
-    }
-
-    fn bury(&mut self, seat: Option<String>, server: Id, slot: Slot) {
-        let reason = match self.abandon(slot) {
-            Some(attended) => attended.printout.reason(),
-            None => "openvpn ended while nobody attended to it".into(),
-        };
-        tracing::warn!(%server, %slot, reason, "an instance has ended by itself");
-        self.fail(server);
-        let held = seat.and_then(|seat| Some((self.claim(&seat)?, seat)));
-        self.work.spawn(retire::bury(self.setup.clone(), server, slot, held, reason));
-    }
-
-    /// No longer attends to a slot.
-    fn abandon(&mut self, slot: Slot) -> Option<Attended> {
-        // A connection that was kept for us is of no use for the next instance in this slot.
-        self.kept.remove(&slot);
-        self.forget(slot);
-        let attended = self.attended.remove(&slot);
-        if let Some(attended) = &attended {
-            attended.task.abort();
-        }
-        attended
-    }
-
-    /// Has the management connection of a slot, if somebody keeps one, closed.
-    fn forget(&self, slot: Slot) {
-        if let Some(notify) = &self.setup.notify {
-            // One that could not be told is told when the slot is used again.
-            let _ = notify.remove(&format!("instance-{slot}"));
         }
     }
 

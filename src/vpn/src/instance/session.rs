@@ -1,13 +1,15 @@
 //! One management connection: events in, commands out. Pure: what OpenVPN said, what was decided and what time it is
 //! come in by calls; what is to be written or asked comes out of [`Session::acts`].
 
+mod adopt;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::net::Ipv4Addr;
 
 use culvert_model::Id;
 
-use super::client::{Client, Found, Stage};
-use crate::authority::{Denial, Proof, Question, Verdict};
+use super::client::{Client, Stage};
+use crate::authority::{Denial, Question, Verdict};
 use crate::management::{Command, Environment, Event, Label, Notice, Parser, Row, State};
 
 /// How long after one list of the clients the next one is asked for, in milliseconds.
@@ -360,64 +362,6 @@ impl Session {
             }
             Verdict::Allowed { .. } | Verdict::Later => self.turn_away(number),
         }
-    }
-
-    /// Takes in who the clients of the list are. `renegotiate` is the seconds after which they renew their keys.
-    pub fn adopt(&mut self, found: Vec<Found>, renegotiate: u32, seconds: i64) {
-        let listed: Vec<u64> = found.iter().map(|found| found.row.client).collect();
-        let lost: Vec<u64> = self.clients.keys().copied().filter(|number| !listed.contains(number)).collect();
-        lost.into_iter().for_each(|number| self.remove(number));
-        let mut rescues = Vec::new();
-        for one in found {
-            let number = one.row.client;
-            // Still shaking hands: OpenVPN will ask about it.
-            if one.row.common_name == "UNDEF" || self.clients.contains_key(&number) {
-                continue;
-            }
-            let age = seconds.saturating_sub(one.row.since).max(0).unsigned_abs();
-            let suspect = self.completed && age < 120;
-            match (one.row.address, one.who) {
-                // Another controller was asked about it and is gone.
-                (None, _) => self.send(&Command::Kill { client: number, halt: false }),
-                (Some(_), Err(_)) => self.send(&Command::Kill { client: number, halt: true }),
-                // Half of what another controller had to say about it may have been taken for all.
-                (Some(_), Ok(_)) if suspect => self.send(&Command::Kill { client: number, halt: false }),
-                (Some(address), Ok((user, organization))) => {
-                    self.clients.insert(number, Client::adopted(&one.row, user, organization, address));
-                    if !self.renewals.contains_key(&number) {
-                        rescues.push((number, age));
-                    }
-                }
-            }
-        }
-        // Behind what others wait for: these are many.
-        rescues.into_iter().for_each(|(number, age)| self.rescue(number, age, renegotiate));
-        self.completed = false;
-        self.phase = Phase::Serving;
-        self.acts.push(Act::Changed);
-        // Another list may end in it.
-        for event in self.behind.take().unwrap_or_default() {
-            match &mut self.behind {
-                Some(behind) => behind.push_back(event),
-                None => self.event(event),
-            }
-        }
-    }
-
-    /// A controller before us may have been asked to renew this client's key and not have answered. Which number that
-    /// key has is not known: numbers that do not exist are refused, settled ones are left alone.
-    fn rescue(&mut self, client: u64, age: u64, renegotiate: u32) {
-        let period = if renegotiate == 0 { 3600 } else { u64::from(renegotiate).min(3600) };
-        let last = (5 + 2 * age / period).min(2048);
-        for key in 1..=last {
-            self.send(&Command::Renew { client, key });
-        }
-    }
-
-    /// That a client has shown its PIN, for tests.
-    #[must_use]
-    pub fn proof(&self, number: u64) -> Option<&Proof> {
-        self.clients.get(&number)?.proof.as_ref()
     }
 }
 

@@ -1,3 +1,4 @@
+use super::super::client::Found;
 use super::*;
 use crate::sample;
 
