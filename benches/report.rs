@@ -31,7 +31,14 @@ impl Report {
         self.add(what, figure, unit, None, None);
     }
 
-    fn add(&mut self, what: impl Into<String>, figure: f64, unit: &'static str, budget: Option<f64>, holds: Option<bool>) {
+    fn add(
+        &mut self,
+        what: impl Into<String>,
+        figure: f64,
+        unit: &'static str,
+        budget: Option<f64>,
+        holds: Option<bool>,
+    ) {
         self.0.push(Figure { what: what.into(), figure: (figure * 1000.0).round() / 1000.0, unit, budget, holds });
     }
 

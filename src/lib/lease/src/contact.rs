@@ -71,7 +71,10 @@ mod tests {
     fn after_an_outage_holders_come_first() {
         let mut contact = Contact::new(7_500);
         assert!(!may_claim(Last::Another, 0, 15_000, contact.uninterrupted()));
-        assert!(may_claim(Last::Us, 0, 15_000, contact.uninterrupted()) && may_claim(Last::Nobody, 0, 15_000, contact.uninterrupted()));
+        assert!(
+            may_claim(Last::Us, 0, 15_000, contact.uninterrupted())
+                && may_claim(Last::Nobody, 0, 15_000, contact.uninterrupted())
+        );
         for now in (0..15_000).step_by(5_000) {
             contact.answered(now);
             assert!(!may_claim(Last::Another, 0, 15_000, contact.uninterrupted()));
