@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn it_beats_while_a_process_takes_its_time() {
         let path = std::env::temp_dir().join(format!("culvert-heart-{}", std::process::id()));
-        let receiver = Receiver::bind(&path).expect("a socket");
+        let receiver = Receiver::bind(&path, nix::unistd::geteuid().as_raw()).expect("a socket");
         let sender = Some(Sender::new(&path).expect("a socket"));
         let heart = Heart { sender, pause: Duration::from_millis(50), last: Cell::new(Instant::now()) };
         let mut sleep = std::process::Command::new("/bin/sleep").arg("60").spawn().expect("sleep starts");

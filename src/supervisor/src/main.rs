@@ -3,8 +3,8 @@
 //!
 //! Security: runs as root, with the capabilities that the helper needs and itself to start programs as other users. It
 //! binds the listening sockets and hands them over; it reads nothing from any of them. The only thing that it takes from
-//! the other processes are datagrams of at most 4 KiB in systemd's protocol, told apart by the sender's pid. Who owns the
-//! supervisor owns the host.
+//! the other processes are datagrams of at most 4 KiB in systemd's protocol, each from a socket that only its process can
+//! send to. Who owns the supervisor owns the host.
 
 mod arguments;
 mod failure;

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use culvert_link::notify::Receiver;
@@ -15,12 +15,16 @@ use nix::unistd::User;
 
 use crate::arguments::Settings;
 use crate::failure::Failure;
+use crate::roster::Program;
 
 /// How long the processes of a predecessor that was killed may hold its ports: they are being killed, too.
 const LEFTOVER: Duration = Duration::from_secs(5);
 
 /// How often a port is tried meanwhile: the kernel tells nobody that one has become free.
 const AGAIN: Duration = Duration::from_millis(20);
+
+/// The folder of the sockets where the processes say how they are.
+const NOTIFY: &str = "notify";
 
 /// A system user.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +75,8 @@ impl Accounts {
 
 /// Makes the run folder, or takes over the one that a predecessor left. What it recorded stays.
 pub fn folder(run: &Path) -> Result<(), Failure> {
-    for (path, mode) in [(run.to_owned(), 0o755), (run.join("helper"), 0o700), (run.join("instances"), 0o755)] {
+    let inside = [("helper", 0o700), ("instances", 0o755), (NOTIFY, 0o755)].map(|(name, mode)| (run.join(name), mode));
+    for (path, mode) in std::iter::once((run.to_owned(), 0o755)).chain(inside) {
         let failed = |error: std::io::Error| Failure::machine(format!("making the folder {}: {error}", path.display()));
         match DirBuilder::new().mode(mode).create(&path) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(failed(error)),
@@ -117,9 +122,18 @@ impl Sockets {
     }
 }
 
-/// Where the processes say how they are.
-pub fn notify(run: &Path) -> Result<Receiver, Failure> {
-    Ok(Receiver::bind(&run.join("notify.sock"))?)
+/// Where a process says how it is: each has a socket of its own, which nobody else can send to.
+pub fn notify(run: &Path, program: Program, accounts: &Accounts) -> Result<Receiver, Failure> {
+    let owner = match program {
+        Program::Helper => 0,
+        Program::Of(role) => accounts.of(role).uid,
+    };
+    Ok(Receiver::bind(&notify_socket(run, program), owner)?)
+}
+
+/// That socket.
+pub fn notify_socket(run: &Path, program: Program) -> PathBuf {
+    run.join(NOTIFY).join(format!("{}.sock", program.name()))
 }
 
 /// Removes the run folder. Without `all`, what the helper recorded stays, since something of what it made does.
@@ -127,13 +141,14 @@ pub fn remove(run: &Path, all: bool) -> std::io::Result<()> {
     if all {
         return std::fs::remove_dir_all(run);
     }
-    for name in ["bus.sock", "cli.sock", "proxy.sock", "helper.sock", "notify.sock"] {
-        match std::fs::remove_file(run.join(name)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+    let absent = |result: std::io::Result<()>| match result {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    for name in ["bus.sock", "cli.sock", "proxy.sock", "helper.sock"] {
+        absent(std::fs::remove_file(run.join(name)))?;
     }
-    Ok(())
+    absent(std::fs::remove_dir_all(run.join(NOTIFY)))
 }
 
 fn port(address: SocketAddr, option: &str, leftover: bool) -> Result<TcpListener, Failure> {

@@ -15,6 +15,7 @@ use crate::failure::Failure;
 use crate::lock::Lock;
 use crate::place::{self, Accounts, Sockets};
 use crate::report::{self, warn};
+use crate::roster::Program;
 use crate::supervisor::{Machine, Supervisor};
 
 /// The signals that the supervisor waits for.
@@ -39,7 +40,10 @@ pub fn start(settings: Settings) -> Result<Supervisor, Failure> {
     let lock = Lock::take(&settings.run.join("supervisor.lock"))?;
     let leftover = lock.leftover;
     let machine = machine(settings.clone(), accounts, leftover).inspect_err(|_| withdraw(&settings.run, leftover))?;
-    let notify = place::notify(&settings.run)?;
+    let programs = Program::all(&settings).into_iter();
+    let members = programs
+        .map(|program| Ok((program, place::notify(&settings.run, program, &machine.accounts)?)))
+        .collect::<Result<_, Failure>>()?;
     raise_descriptors();
     // Orphans of the processes come to this one, which buries them.
     if let Err(error) = nix::sys::prctl::set_child_subreaper(true) {
@@ -49,7 +53,7 @@ pub fn start(settings: Settings) -> Result<Supervisor, Failure> {
     for warning in culvert_sandbox::enter(posture, &Scope::default())? {
         warn(&warning);
     }
-    Ok(Supervisor::new(machine, lock, signals, notify, ready))
+    Ok(Supervisor::new(machine, lock, signals, members, ready))
 }
 
 /// What the processes are made from.

@@ -38,6 +38,10 @@ const HELPER_FAREWELL: Duration = Duration::from_secs(10);
 const TURN: Duration = Duration::from_secs(2);
 const STANDSTILL: Duration = Duration::from_secs(1);
 
+/// How much of what one process says is read in one turn: more than the kernel lets wait in a socket, so that nothing of a
+/// process that has ended is left, and not without end, so that one that talks all the time keeps nobody else waiting.
+const TALK: u16 = 1024;
+
 /// The exit code of a process that will not run with what it was told, and of one that can't run on this machine. It has
 /// said why, in one line that would drown if it were tried again and again. But where a supervisor was before, tunnels
 /// may be up that the end of this one would take down: then what can't run now is tried again.
@@ -63,6 +67,8 @@ struct Member {
     program: Program,
     life: Life,
     process: Option<Process>,
+    /// Where it says how it is.
+    notify: Receiver,
     store: Store,
 }
 
@@ -71,7 +77,6 @@ pub struct Supervisor {
     machine: Machine,
     members: Vec<Member>,
     signals: SignalFd,
-    notify: Receiver,
     ready: Ready,
     /// Held as long as anything runs.
     lock: Lock,
@@ -86,17 +91,24 @@ enum Told {
 
 impl Supervisor {
     /// A supervisor that has started nothing yet.
-    pub fn new(machine: Machine, lock: Lock, signals: SignalFd, notify: Receiver, ready: Ready) -> Self {
+    pub fn new(
+        machine: Machine,
+        lock: Lock,
+        signals: SignalFd,
+        members: Vec<(Program, Receiver)>,
+        ready: Ready,
+    ) -> Self {
         let now = Instant::now();
         let patience = |program| if program == Program::Helper { HELPER_PATIENCE } else { PATIENCE };
-        let member = |program| Member {
+        let member = |(program, notify)| Member {
             program,
             life: Life::new(now, patience(program)),
             process: None,
+            notify,
             store: Store::default(),
         };
-        let members = Program::all(&machine.settings).into_iter().map(member).collect();
-        Self { machine, members, signals, notify, ready, lock }
+        let members = members.into_iter().map(member).collect();
+        Self { machine, members, signals, ready, lock }
     }
 
     /// Runs until it is told to end, or until a process refuses what it was told.
@@ -180,7 +192,8 @@ impl Supervisor {
         // Rounded up, so that the loop does not spin through the rest of a millisecond.
         let left = until.map_or(TURN, |until| until.saturating_duration_since(before).min(TURN));
         let timeout = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::MAX);
-        let mut asked = [self.signals.as_fd(), self.notify.as_fd()].map(|one| PollFd::new(one, PollFlags::POLLIN));
+        let all = std::iter::once(self.signals.as_fd()).chain(self.members.iter().map(|one| one.notify.as_fd()));
+        let mut asked: Vec<PollFd<'_>> = all.map(|one| PollFd::new(one, PollFlags::POLLIN)).collect();
         match poll(&mut asked, timeout) {
             Ok(_) | Err(nix::Error::EINTR) => {}
             Err(error) => return Err(Failure::machine(format!("waiting for the processes: {error}"))),
@@ -196,10 +209,13 @@ impl Supervisor {
     /// Reads what the processes say.
     fn listen(&mut self) -> Result<(), Failure> {
         let failed = |error: std::io::Error| Failure::machine(format!("listening to the processes: {error}"));
-        while let Some(message) = self.notify.receive().map_err(failed)? {
-            let sender = |one: &&mut Member| one.process.as_ref().is_some_and(|process| process.pid() == message.pid);
-            if let Some(member) = self.members.iter_mut().find(sender) {
-                hear(member, message);
+        for member in &mut self.members {
+            for _ in 0..TALK {
+                let Some(message) = member.notify.receive().map_err(failed)? else { break };
+                // What its predecessor said counts no more.
+                if member.process.as_ref().is_some_and(|process| process.pid() == message.pid) {
+                    hear(member, message);
+                }
             }
         }
         if self.ready.is_some() && self.members.iter().all(|one| one.life.ready()) {
@@ -338,10 +354,14 @@ fn signal(member: &Member, signal: Signal) {
 fn launch(machine: &Machine, member: &Member) -> Result<Process, culvert_link::Error> {
     let (program, settings) = (member.program, &machine.settings);
     let proxy = machine.accounts.of(Role::Proxy).uid;
+    // Standard error is for writing alone, unlike a terminal that stands behind standard output: nobody reads what is
+    // typed there.
+    let errors = std::io::stderr();
     let mut launch = Launch::new(settings.bin.join(format!("culvert-{}", program.name())))
         .arguments(program.arguments(settings, proxy))
-        .variable("NOTIFY_SOCKET", settings.run.join("notify.sock").to_string_lossy())
+        .variable("NOTIFY_SOCKET", place::notify_socket(&settings.run, program).to_string_lossy())
         .variable("WATCHDOG_USEC", WATCHDOG.as_micros().to_string())
+        .descriptor(1, errors.as_fd())
         .session()
         .die_with_parent();
     if let Ok(stream) = std::env::var("JOURNAL_STREAM") {

@@ -7,16 +7,17 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use culvert_link::notify::Sender;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 /// Every test, by name.
-const TESTS: [(&str, fn()); 8] = [
+const TESTS: [(&str, fn()); 9] = [
     ("everything_comes_up_and_ends_in_order", everything_comes_up_and_ends_in_order),
     ("who_is_killed_comes_back_and_gets_its_descriptors", who_is_killed_comes_back_and_gets_its_descriptors),
     ("who_is_frozen_is_replaced", who_is_frozen_is_replaced),
@@ -31,6 +32,7 @@ const TESTS: [(&str, fn()); 8] = [
         a_frozen_supervisor_is_replaced_and_a_running_one_is_not,
     ),
     ("a_log_that_nobody_reads_stops_nothing", a_log_that_nobody_reads_stops_nothing),
+    ("nobody_speaks_for_another", nobody_speaks_for_another),
 ];
 
 /// How long anything may take that is no watchdog.
@@ -44,6 +46,24 @@ fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
     while writer.write(&[b'x'; 512]).is_ok() {}
     fcntl(&writer, FcntlArg::F_SETFL(OFlag::empty())).expect("its flags");
     (reader, writer)
+}
+
+/// Whoever could send to a process's socket could fill it: what the process says would be lost, and it be killed.
+fn nobody_speaks_for_another() {
+    let lab = Lab::new("voices");
+    let _supervisor = lab.up();
+    for name in member::ALL {
+        let path = lab.path("run/notify").join(format!("{name}.sock"));
+        let found = fs::metadata(&path).expect("its socket");
+        let user = if name == "helper" { "root".to_owned() } else { format!("culvert-{name}") };
+        let user = nix::unistd::User::from_name(&user).expect("users").expect("it is there");
+        assert_eq!((found.uid(), found.permissions().mode() & 0o777), (user.uid.as_raw(), 0o600), "{name}");
+        let sender = Sender::new(&path).expect("a socket");
+        nix::unistd::seteuid(65534.into()).expect("root");
+        let error = sender.send("WATCHDOG=1", None).expect_err("it is another's");
+        nix::unistd::seteuid(0.into()).expect("root");
+        assert_eq!(error.kind(), std::io::ErrorKind::PermissionDenied, "{name}");
+    }
 }
 
 fn a_log_that_nobody_reads_stops_nothing() {

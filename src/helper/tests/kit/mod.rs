@@ -63,7 +63,7 @@ impl Lab {
         fs::create_dir(&folder).expect("a folder; the test must run as root");
         user();
         let listener = socket::packets(&folder.join("helper.sock"), 0o666, None, None).expect("a listener");
-        let notify = Receiver::bind(&folder.join("notify.sock")).expect("a socket");
+        let notify = Receiver::bind(&folder.join("notify.sock"), 0).expect("a socket");
         let certificates = Certificates::make(&folder.join("certificates"));
         let (helper, vpn, client) = (None, None, None);
         let lab = Self { name, folder, listener, notify, helper, vpn, client, certificates, _alone: alone };

@@ -92,13 +92,14 @@ impl Message {
 }
 
 impl Receiver {
-    /// Binds the socket; everybody may send to it.
+    /// Binds a socket that only `owner` may send to: whoever else could would fill it, and what the owner says would be
+    /// lost.
     ///
     /// # Errors
     ///
     /// When it cannot be bound.
-    pub fn bind(path: &Path) -> Result<Self, Error> {
-        let socket = socket::datagram(path, 0o666, None, None)?;
+    pub fn bind(path: &Path, owner: u32) -> Result<Self, Error> {
+        let socket = socket::datagram(path, 0o600, Some(owner), None)?;
         setsockopt(&socket, sockopt::PassCred, &true).during(|| "asking for senders' pids".to_owned())?;
         socket.set_nonblocking(true).during(|| "making the notification socket".to_owned())?;
         Ok(Self { socket })
