@@ -1,6 +1,6 @@
 //! Real MongoDB replica sets of one member or more, on loopback or in a network namespace.
 //!
-//! mongod comes from `CULVERT_MONGOD` or from `target/tools/mongod`, where `make setup` puts it. The kit speaks the few
+//! mongod comes from `CULVERT_MONGOD` or from `target/tools/mongod`, where `make test` puts it. The kit speaks the few
 //! commands that it needs by itself (`OP_MSG`), so that no suite but the bus's own builds the driver.
 
 use std::ffi::OsString;
@@ -272,7 +272,11 @@ impl Drop for ReplicaSet {
 /// Where mongod is.
 pub fn mongod() -> Result<PathBuf> {
     let path = env::var_os("CULVERT_MONGOD").map_or_else(setup, PathBuf::from);
-    ensure!(path.is_file(), "there is no mongod at {}: run make setup, or name one in CULVERT_MONGOD", path.display());
+    ensure!(
+        path.is_file(),
+        "there is no mongod at {}: make test fetches it, or name one in CULVERT_MONGOD",
+        path.display()
+    );
     Ok(path)
 }
 

@@ -90,6 +90,8 @@ pub struct Pinged {
     pub sent: u32,
     /// How many came back.
     pub received: u32,
+    /// The most in a row that did not.
+    pub longest_gap: u32,
 }
 
 impl Pings {
@@ -126,7 +128,9 @@ impl Pings {
             let behind = lines.iter().position(|line| number(line) > Some(lost)).unwrap_or_default();
             println!("ping {lost} was lost; before and after it: {:?}", &lines[behind.saturating_sub(2)..=behind]);
         }
-        Ok(Pinged { sent, received: answered.len() as u32 })
+        let gap = |(before, behind): (&u32, &u32)| behind - before - 1;
+        let longest_gap = answered.iter().zip(answered.iter().skip(1)).map(gap).max().unwrap_or_default();
+        Ok(Pinged { sent, received: answered.len() as u32, longest_gap })
     }
 }
 
