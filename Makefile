@@ -4,7 +4,7 @@
 
 # Brings the appliance up on this machine (as root). Ctrl-C stops it. ARGS="--listen 127.0.0.1:8443 ..." goes to `culvert run`.
 run: build
-	@exec target/release/culvert run $(ARGS)
+	@exec $(or $(CARGO_TARGET_DIR),target)/release/culvert run $(ARGS)
 
 # The helper and the supervisor are built by themselves, so that no other process's features get into them.
 build:

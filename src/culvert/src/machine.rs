@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, Permissions};
 use std::io::{Error, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, fchown};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, chown, fchown};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -40,10 +40,16 @@ pub fn demand() -> Result<(), Trouble> {
         .filter(|(_, paths)| paths.iter().all(absent))
         .map(|(package, paths)| format!("there is no {} that can be run: install the package {package}", paths[0]))
         .collect();
-    if let Err(error) = File::options().read(true).write(true).open("/dev/net/tun") {
+    if let Err(error) = tun() {
         missing.push(format!("/dev/net/tun can't be used ({error}): load the kernel's tun module (modprobe tun)"));
     }
     if missing.is_empty() { Ok(()) } else { Err(Trouble::Failed(missing.join("\nculvert: "))) }
+}
+
+fn tun() -> std::io::Result<()> {
+    let tun = File::options().read(true).write(true).open("/dev/net/tun")?;
+    let device = tun.metadata()?.file_type().is_char_device();
+    if device { Ok(()) } else { Err(Error::other("it is no device")) }
 }
 
 /// Makes the system user of each process that has none.
