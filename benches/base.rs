@@ -12,9 +12,14 @@ use culvert_tests::mongod::ReplicaSet;
 use culvert_tests::namespace::Town;
 use culvert_tests::story::{Story, id};
 use http::Method;
+use nix::time::ClockId;
+use nix::unistd::{Pid, SysconfVar, sysconf};
 use serde_json::json;
 
 use crate::report::Report;
+
+/// The supervisor and all that it starts.
+const PROCESSES: usize = 9;
 
 /// Users that are made one after the other, so that a median means something.
 const USERS: u64 = 40;
@@ -22,22 +27,26 @@ const USERS: u64 = 40;
 pub fn measure() -> Result<Report> {
     let mut report = Report::default();
     cold_start(&mut report)?;
-    let story = Story::begin(Town::new()?, Setup::new("embedded", Town::SERVER))?;
-    idle(&mut report, &story.appliance, "all processes, idle, embedded", 48.0)?;
+    let story = Story::begin(Town::new()?, setup("embedded"))?;
+    idle(&mut report, &story.appliance, "all processes, idle, embedded", PROCESSES, 48.0)?;
     users(&mut report, &story, "embedded", 10.0)?;
     drop(story);
 
     let town = Town::new()?;
     let database = ReplicaSet::start_in(town.server.name(), std::net::Ipv4Addr::LOCALHOST.into(), 1)?;
-    let story = Story::begin(town, Setup::new(&database.uri("culvert"), Town::SERVER))?;
+    let story = Story::begin(town, setup(&database.uri("culvert")))?;
     users(&mut report, &story, "MongoDB", 25.0)?;
     drop(story);
 
     let server = Arc::new(Town::new()?.server);
-    let headless = Setup { headless: true, ..Setup::new("embedded", Town::SERVER) };
-    let member = Appliance::start(&server, headless)?;
-    report.at_most("memory of a headless member, idle, embedded (PSS)", settled(&member)?, "MiB", 40.0);
+    let member = Appliance::start(&server, Setup { headless: true, ..setup("embedded") })?;
+    idle(&mut report, &member, "a headless member, idle, embedded", PROCESSES - 1, 40.0)?;
     Ok(report)
+}
+
+/// As a user starts it, who asks for no more of the log than there is by itself.
+fn setup(store: &str) -> Setup {
+    Setup { log: "info".into(), ..Setup::new(store, Town::SERVER) }
 }
 
 /// From the command to the first HTTPS answer with a new state folder, the median of five.
@@ -55,7 +64,7 @@ fn cold_start(report: &mut Report) -> Result<()> {
                     Ok((answer.status == 200).then(|| begun.elapsed()))
                 })
             });
-            let appliance = Appliance::start(&server, Setup::new("embedded", Town::SERVER))?;
+            let appliance = Appliance::start(&server, setup("embedded"))?;
             let answered = asking.join().map_err(|_| anyhow::anyhow!("the asking thread panicked"))?;
             drop(appliance);
             answered
@@ -66,15 +75,23 @@ fn cold_start(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-fn idle(report: &mut Report, appliance: &Appliance, what: &str, budget: f64) -> Result<()> {
+fn idle(report: &mut Report, appliance: &Appliance, what: &str, processes: usize, budget: f64) -> Result<()> {
+    let all = everybody(appliance);
+    ensure!(all.len() == processes, "{} of {processes} processes run: {all:?}", all.len());
     report.at_most(format!("memory of {what} (PSS)"), settled(appliance)?, "MiB", budget);
-    for (name, pid) in everybody(appliance) {
-        report.told(format!("  of which {name}"), memory(pid)?, "MiB");
+    for (name, pid) in &all {
+        report.told(format!("  of which {name}"), memory(*pid)?, "MiB");
     }
-    let (before, begun) = (used(appliance)?, Instant::now());
+    let (before, begun) = (used(&all)?, Instant::now());
     std::thread::sleep(Duration::from_secs(60));
-    let share = (used(appliance)? - before) / begun.elapsed().as_secs_f64() * 100.0;
-    report.at_most(format!("CPU of {what}, over a minute"), share, "%", 0.5);
+    let (after, seconds) = (used(&all)?, begun.elapsed().as_secs_f64());
+    let shares: Vec<f64> = before.iter().zip(after).map(|(before, after)| (after - before) / seconds * 100.0).collect();
+    report.at_most(format!("CPU of {what}, over a minute"), shares.iter().sum(), "%", 0.5);
+    for ((name, _), share) in all.iter().zip(shares) {
+        report.told(format!("  of which {name}"), share, "%");
+    }
+    // Who was replaced meanwhile would not have been idle.
+    ensure!(everybody(appliance) == all, "a process was replaced during the minute");
     Ok(())
 }
 
@@ -138,14 +155,15 @@ fn memory(pid: u32) -> Result<f64> {
     Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
 }
 
-/// Seconds of CPU that all processes have used so far.
-fn used(appliance: &Appliance) -> Result<f64> {
-    let ticks = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.context("ticks")? as f64;
-    let mut total = 0.0;
-    for (_, pid) in everybody(appliance) {
+/// Seconds of CPU that each process has used so far, and the programs that it ran and that ended.
+fn used(all: &[(String, u32)]) -> Result<Vec<f64>> {
+    let ticks = sysconf(SysconfVar::CLK_TCK)?.context("ticks")? as f64;
+    let of = |pid: u32| -> Result<f64> {
+        let own = ClockId::pid_cpu_clock_id(Pid::from_raw(pid as i32))?.now()?;
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         let fields: Vec<&str> = stat.rsplit_once(')').context("a stat line")?.1.split_whitespace().collect();
-        total += fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
-    }
-    Ok(total / ticks)
+        let of_children = fields[13].parse::<f64>()? + fields[14].parse::<f64>()?;
+        Ok(Duration::from(own).as_secs_f64() + of_children / ticks)
+    };
+    all.iter().map(|(_, pid)| of(*pid)).collect()
 }

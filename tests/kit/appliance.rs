@@ -27,6 +27,8 @@ pub struct Setup {
     pub listen: String,
     /// The address and port of plain HTTP, or `off`.
     pub redirect: String,
+    /// The log's level. The suites show the log of what failed.
+    pub log: String,
 }
 
 impl Setup {
@@ -38,6 +40,7 @@ impl Setup {
             binaries: binaries(),
             listen: format!("{address}:443"),
             redirect: format!("{address}:80"),
+            log: "debug".into(),
         }
     }
 }
@@ -205,7 +208,7 @@ fn launch(namespace: &Namespace, setup: &Setup, state: &Path) -> Result<(Child, 
     let log = File::options().create(true).append(true).open(state.join("log"))?;
     let mut command = namespace.command(setup.binaries.join("culvert"));
     command.arg("run").arg("--state").arg(state).args(["--listen", &setup.listen, "--redirect", &setup.redirect]);
-    command.args(["--store", &setup.store, "--log", "debug"]);
+    command.args(["--store", &setup.store, "--log", &setup.log]);
     if setup.headless {
         command.arg("--headless");
     }
