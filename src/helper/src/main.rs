@@ -18,6 +18,7 @@ mod firewall;
 mod heart;
 mod host;
 mod instances;
+mod network;
 mod openvpn;
 mod place;
 mod record;

@@ -11,6 +11,7 @@ use nix::unistd::User;
 use crate::arguments::Arguments;
 use crate::heart::Heart;
 use crate::instances::Instances;
+use crate::network::Claim;
 use crate::place::Places;
 use crate::record::Folder;
 use crate::serve::{Ending, Server, Signals};
@@ -28,6 +29,7 @@ pub fn run() -> Result<(), Box<dyn Error>> {
     confine()?;
     let signals = Signals::block()?;
     let vpn = vpn()?;
+    let claim = Claim::take()?;
     let places = Places::new(&arguments.run, vpn.gid.as_raw())?;
     let folder = Folder::open(arguments.run.join("helper"))?;
     let instances = Instances::adopt(folder, places, arguments.guard, heart);
@@ -35,7 +37,11 @@ pub fn run() -> Result<(), Box<dyn Error>> {
     let mut server = Server::new(listener, vpn.uid.as_raw(), instances);
     match server.run(&signals)? {
         Ending::Restart => Ok(()),
-        Ending::Removal => Ok(server.into_instances().destroy()?),
+        Ending::Removal => {
+            server.into_instances().destroy()?;
+            claim.remove();
+            Ok(())
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use culvert_model::{Cipher, Digest, Protocol};
 use culvert_wire::helper::{PACKET, Refusal, Reply, Request, Start};
 use kit::{Lab, Pinging};
+use nix::sys::wait::WaitStatus;
 
 const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 8, 0, 2);
 const SERVER: &str = "10.8.0.1";
@@ -183,6 +184,16 @@ fn others_than_vpn_are_not_answered() {
     let mut lab = Lab::new();
     lab.start_helper();
     assert!(lab.refuses_root());
+    assert_eq!(lab.ask(Request::List).0, Reply::Instances(Vec::new()));
+}
+
+#[test]
+fn a_second_appliance_in_one_network_is_refused() {
+    let mut lab = Lab::new();
+    lab.start_helper();
+    let rules = lab.rules();
+    assert!(matches!(lab.second_helper(), Some(WaitStatus::Exited(_, 1))));
+    assert_eq!(lab.rules(), rules, "the first's are as they were");
     assert_eq!(lab.ask(Request::List).0, Reply::Instances(Vec::new()));
 }
 

@@ -24,6 +24,7 @@ use culvert_model::{Cipher, Digest, Id, Port, Protocol, Slot};
 use culvert_wire::helper::{Instance, PACKET, Reply, Request, Route, Start};
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
+use nix::sys::wait::WaitStatus;
 use nix::unistd::{Gid, Uid, User, setegid, seteuid};
 
 use certificates::Certificates;
@@ -143,6 +144,22 @@ impl Lab {
         });
         self.helper = Some(helper);
         self.vpn = Some(self.connection());
+    }
+
+    /// How a helper of another run folder ends in the same network.
+    pub fn second_helper(&self) -> Option<WaitStatus> {
+        let namespace = fs::File::open(format!("/run/netns/{}s", self.name)).expect("a namespace");
+        let folder = self.folder.join("second");
+        fs::create_dir(&folder).expect("a folder");
+        let folder = folder.to_str().expect("a path");
+        let helper = Launch::new(env!("CARGO_BIN_EXE_culvert-helper"))
+            .arguments(["--run", folder, "--state", folder])
+            .listening("helper", self.listener.as_fd())
+            .network(namespace.as_fd())
+            .start()
+            .expect("it starts");
+        assert!(helper.wait(Instant::now() + PATIENCE).expect("waiting"), "it does not end");
+        helper.bury()
     }
 
     pub fn kill_helper(&mut self) {
