@@ -133,3 +133,18 @@ fn secrets_are_not_printed() {
     assert_eq!(change.password.reveal(), "hunter2");
     assert!(!format!("{change:?}").contains("hunter"));
 }
+
+/// Whoever sends a body need not have logged in: what becomes of it in memory must stay near what was sent.
+#[test]
+fn no_body_becomes_large_by_being_encoded_anew() {
+    const LARGEST: usize = 64 << 10;
+    for route in ROUTES.iter().filter(|route| route.takes_body) {
+        let mut hostile = vec!["{},", "[],", "null,", "\"\",", "0,"];
+        hostile.retain(|item| route.reencode(format!("[{}]", item.trim_end_matches(',')).as_bytes()).is_ok());
+        for item in hostile {
+            let sent = format!("[{}]", item.repeat(LARGEST / item.len()).trim_end_matches(','));
+            let grown = route.reencode(sent.as_bytes()).map_or(0, |body| body.len());
+            assert!(grown <= 4 * LARGEST, "{}: {} bytes become {grown}", route.pattern, sent.len());
+        }
+    }
+}
