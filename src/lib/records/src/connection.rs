@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use crate::query::{Page, Query, Stored, delete, insert, update};
-use crate::{Failure, Kept, News, Subscription};
+use crate::{Failure, Kept, News, Subscription, memory};
 
 /// How long a request may take, the bus's own deadlines and a new connection included.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -91,6 +91,9 @@ impl Bus {
     async fn ask(&self, request: Request) -> Result<Reply, Failure> {
         let result = self.exchange(request).await;
         self.reach.note(&result);
+        if let Ok(Reply::Rows { cached: true, .. }) = &result {
+            memory::noted();
+        }
         result
     }
 

@@ -5,11 +5,13 @@
 
 mod connection;
 mod error;
+mod memory;
 mod query;
 mod subscription;
 
 pub use connection::{Bus, SILENCE};
 pub use culvert_wire::bus::{Change, Claim, Guard, Key, Lease, Refusal, Write};
 pub use error::{Failure, Kept};
+pub use memory::remembered;
 pub use query::{Page, Query, Stored, delete, insert, update};
 pub use subscription::{News, Subscription};
