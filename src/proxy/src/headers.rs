@@ -22,8 +22,12 @@ pub const CLIENT: HeaderName = HeaderName::from_static("culvert-client");
 /// The host that the client asked for, set by the proxy.
 pub const ASKED: HeaderName = HeaderName::from_static("culvert-host");
 
+/// Says that the database is away and the answer is what the bus remembers; set by the api.
+pub const CACHED: HeaderName = HeaderName::from_static("culvert-cached");
+
 /// The headers that come outward.
-const OUTWARD: [HeaderName; 6] = [CONTENT_TYPE, CONTENT_DISPOSITION, SET_COOKIE, CACHE_CONTROL, RETRY_AFTER, LOCATION];
+const OUTWARD: [HeaderName; 7] =
+    [CONTENT_TYPE, CONTENT_DISPOSITION, SET_COOKIE, CACHE_CONTROL, RETRY_AFTER, LOCATION, CACHED];
 
 /// A header of the client's is too long: its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,5 +154,7 @@ mod tests {
         let answered =
             map(&[("server", "x"), ("content-type", "a/b"), ("set-cookie", "a"), ("set-cookie", "b"), ("x-y", "z")]);
         assert_eq!(outward(answered), map(&[("content-type", "a/b"), ("set-cookie", "a"), ("set-cookie", "b")]));
+        let cached = map(&[("culvert-cached", "true")]);
+        assert_eq!(outward(cached.clone()), cached);
     }
 }

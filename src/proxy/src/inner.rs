@@ -127,7 +127,7 @@ impl Inner {
             let refusal = match tried {
                 Tried::Answered(answered) => return Ok(*answered),
                 Tried::Unsent => Refusal::Away,
-                Tried::Lost if inward.method == Method::GET => Refusal::Away,
+                Tried::Lost if inward.repeatable() => Refusal::Away,
                 Tried::Lost => return Err(Refusal::Lost),
             };
             let now = Instant::now();
@@ -184,6 +184,12 @@ impl Inner {
 }
 
 impl Inward {
+    /// Whether it may be sent again though it may have reached the api. A signature counts once: a second try would be
+    /// refused as a replay, which tells the client that its credentials are wrong.
+    fn repeatable(&self) -> bool {
+        self.method == Method::GET && !self.headers.contains_key("auth-token")
+    }
+
     fn request(&self) -> Request<Full<Bytes>> {
         let mut request = Request::new(Full::new(self.body.clone()));
         *request.method_mut() = self.method.clone();

@@ -1,21 +1,37 @@
-//! The program itself, with its user and in its sandbox. Needs root and the system users that `culvert run` makes.
+//! The program itself, with its user and in its sandbox. Needs root, as all suites do, and makes the system users.
 
 mod kit;
 
 use std::os::fd::AsFd;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use culvert_link::launch::Launch;
+use culvert_model::Role;
 use http::Method;
 use kit::{JSON, Stand, api, ok, request, tell, terms};
 use nix::sys::signal::Signal;
+use nix::unistd::User;
 use tokio::net::TcpListener;
 
+/// Makes the users of all roles as `culvert run` does: every process asks for all of them.
+fn users() {
+    for role in Role::ALL {
+        let there = || User::from_name(role.user()).expect("the user database").is_some();
+        let arguments = ["--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin"];
+        if !there() {
+            let made = Command::new("/usr/sbin/useradd").args(arguments).arg(role.user()).status().expect("useradd");
+            // Another suite may have made it meanwhile.
+            assert!(made.success() || there(), "the user {} can't be made: are the tests run as root?", role.user());
+        }
+    }
+}
+
 #[tokio::test]
-#[ignore = "needs root and the system users; `make test` runs it in its own way as part of the whole appliance"]
 async fn the_program_serves_from_within_its_sandbox_and_ends_when_asked() {
-    let user = nix::unistd::User::from_name("culvert-proxy").expect("the user database").expect("the user exists");
+    users();
+    let user = User::from_name(Role::Proxy.user()).expect("the user database").expect("the user exists");
     let folder = tempfile::tempdir().expect("a folder");
     nix::unistd::chown(folder.path(), Some(user.uid), Some(user.gid)).expect("root may");
     let (terms, certificate) = terms(1000, 1000);

@@ -185,7 +185,7 @@ async fn an_api_that_stays_away_is_an_answer_too() {
 async fn a_change_that_may_have_been_made_is_not_made_again() {
     let stand = Stand::bare(1000, 1000).await;
     let listener = TcpListener::bind(stand.api).await.expect("the port is free");
-    // Takes each request and hangs up; the third one, which is a read, is answered.
+    // Takes each request and hangs up; the fourth one, which is a read, is answered.
     let server = tokio::spawn(async move {
         let mut taken = 0;
         loop {
@@ -194,7 +194,7 @@ async fn a_change_that_may_have_been_made_is_not_made_again() {
             let count = stream.read(&mut bytes).await.expect("a request");
             assert!(count > 0, "a request");
             taken += 1;
-            if taken == 3 {
+            if taken == 4 {
                 stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}").await.expect("it is taken");
                 return taken;
             }
@@ -202,8 +202,10 @@ async fn a_change_that_may_have_been_made_is_not_made_again() {
     });
     let answer = stand.send(request(Method::POST, "/organization", &[JSON], "{}")).await;
     assert_eq!((answer.status, answer.error().as_str()), (502, "api_lost"));
+    let signed = stand.send(request(Method::GET, "/state", &[("auth-token", "a")], "")).await;
+    assert_eq!((signed.status, signed.error().as_str()), (502, "api_lost"), "a signature counts once");
     assert_eq!(stand.get("/state").await.status, 200, "a read is tried again");
-    assert_eq!(server.await.expect("it ends"), 3);
+    assert_eq!(server.await.expect("it ends"), 4);
 }
 
 #[tokio::test]
