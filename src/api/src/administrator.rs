@@ -2,9 +2,9 @@
 
 use culvert_contract::body::AdminChange;
 use culvert_contract::reply;
-use culvert_model::Id;
 use culvert_model::record::{Admin, AdminSecret};
-use culvert_records::{Failure, Query, Refusal, update as replace};
+use culvert_model::{Id, Kind};
+use culvert_records::{Failure, Query, Refusal, Write, update as replace};
 
 use crate::answer::{Answer, No};
 use crate::api::Api;
@@ -129,6 +129,7 @@ pub async fn change(api: &Api, caller: &Caller, id: Id, wish: Wish<'_>) -> Answe
         let mut admin = api.have::<Admin>(id, "administrator").await?;
         let mut secret = api.have::<AdminSecret>(id, "administrator").await?;
         let before = (admin.record.clone(), secret.record.clone());
+        let mut writes = Vec::new();
         if let Some(username) = &wish.username {
             admin.record.username.clone_from(username);
         }
@@ -139,9 +140,8 @@ pub async fn change(api: &Api, caller: &Caller, id: Id, wish: Wish<'_>) -> Answe
         }
         if let Some(rights) = wish.rights {
             grant(&mut admin.record, &mut secret.record, rights);
-            keep_one_super_user(api, &before.0, &admin.record).await?;
+            writes.extend(keep_one_super_user(api, &before.0, &admin.record).await?);
         }
-        let mut writes = Vec::new();
         if admin.record != before.0 {
             writes.push(replace(&admin.record, admin.unchanged()));
         }
@@ -185,15 +185,17 @@ fn grant(admin: &mut Admin, secret: &mut AdminSecret, rights: &AdminChange) {
     admin.disabled = rights.disabled;
 }
 
-/// There must stay somebody who may manage administrators.
-async fn keep_one_super_user(api: &Api, before: &Admin, after: &Admin) -> Answer<()> {
+/// There must stay somebody who may manage administrators. Answers what must still hold at the write: two super users
+/// who dismiss each other at the same time would each count on the other.
+async fn keep_one_super_user(api: &Api, before: &Admin, after: &Admin) -> Answer<Option<Write>> {
     let can = |admin: &Admin| admin.super_user && !admin.disabled;
     if !can(before) || can(after) {
-        return Ok(());
+        return Ok(None);
     }
     let all = api.bus.find::<Admin>(Query::by("by_username").limit(MOST)).await?.items;
-    if all.iter().any(|other| other.record.id != before.id && can(&other.record)) {
-        return Ok(());
+    if let Some(other) = all.iter().find(|other| other.record.id != before.id && can(&other.record)) {
+        let id = other.record.id.to_string();
+        return Ok(Some(Write::Check { kind: Kind::Admin, id, guard: other.unchanged() }));
     }
     Err(if after.disabled {
         No::bad("no_admins_enabled", "This is the last super user that is enabled.")

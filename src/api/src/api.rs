@@ -19,6 +19,12 @@ use crate::password::Hasher;
 /// Requests that are being answered at the same time.
 const PLACES: usize = 256;
 
+/// Answers to guessed codes that are held back at the same time.
+const GUESSES: usize = 64;
+
+/// Attempts to log in from one address in a window of the limiter, successes included: many people may share one.
+const FROM_ONE: u32 = 200;
+
 /// What all requests share. Cheap to clone. Nothing here is state of the cluster: any api can answer any request.
 #[derive(Debug, Clone)]
 pub struct Api(Arc<Inner>);
@@ -34,6 +40,8 @@ pub struct Inner {
     pub logins: Limiter,
     /// Likewise under names that nobody has.
     pub strangers: Limiter,
+    /// Likewise from where, whatever the name: one address is not to keep all hashing to itself.
+    pub addresses: Limiter,
     /// What consoles are told.
     pub feed: Feed,
     /// Whether there is an administrator.
@@ -42,6 +50,8 @@ pub struct Inner {
     pub counters: Counters,
     /// Places for requests, those that wait for events not counted.
     pub places: Arc<Semaphore>,
+    /// Places for answers that are held back because a code was guessed.
+    pub guesses: Semaphore,
     clock: Clock,
 }
 
@@ -62,10 +72,12 @@ impl Api {
             hasher: Hasher::default(),
             logins: Limiter::default(),
             strangers: Limiter::default(),
+            addresses: Limiter::of(FROM_ONE),
             feed: Feed::default(),
             first: watch::Sender::new(false),
             counters: Counters::default(),
             places: Arc::new(Semaphore::new(PLACES)),
+            guesses: Semaphore::new(GUESSES),
             clock: Clock::default(),
         }))
     }

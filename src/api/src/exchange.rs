@@ -1,16 +1,18 @@
 //! One request: which route it is for, who asks, what is asked, and the answer.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use culvert_contract::{Body as _, Endpoint, Fault, Method, Missed, Query, Reply, find};
+use culvert_contract::{Access, Body as _, Endpoint, Fault, Method, Missed, Query, Reply, find};
+use culvert_records::remembered;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, SET_COOKIE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Limited};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::answer::{Answer, No};
 use crate::api::Api;
@@ -20,11 +22,17 @@ use crate::routes;
 /// The longest body, in bytes. The proxy is stricter.
 const BODY: usize = 1 << 20;
 
+/// Says that the database is away and the answer is what the bus remembers.
+const CACHED: HeaderName = HeaderName::from_static("culvert-cached");
+
 /// How long a body may take to arrive.
 const ARRIVAL: Duration = Duration::from_secs(30);
 
 /// How long an answer may take: a little less than the proxy waits.
 const DEADLINE: Duration = Duration::from_secs(58);
+
+/// How long who guesses codes waits for each answer.
+const GUESS: Duration = Duration::from_millis(500);
 
 /// What was asked of a route.
 #[derive(Debug)]
@@ -49,6 +57,11 @@ impl<E: Endpoint> Asked<E> {
     /// The route is declared to be for anybody: a fault of the program, answered as if nobody had logged in.
     pub fn caller(&self) -> Answer<&Caller> {
         self.caller.as_ref().ok_or(No::nobody("Log in first."))
+    }
+
+    /// The client's address, if the proxy says so.
+    pub fn client(&self) -> Option<IpAddr> {
+        self.headers.get("culvert-client").and_then(|value| value.to_str().ok()?.parse().ok())
     }
 
     /// The host that the client asked for, if the proxy says so.
@@ -131,9 +144,13 @@ impl<R: Reply> Outcome<R> {
 
 /// Answers a request of the REST contract.
 pub async fn answer(State(api): State<Api>, request: Request) -> Response {
-    let mut response = match exchange(&api, request).await {
+    let (answered, remembered) = remembered(exchange(&api, request)).await;
+    let mut response = match answered {
         Ok(response) | Err(response) => response,
     };
+    if remembered {
+        response.headers_mut().insert(CACHED, HeaderValue::from_static("true"));
+    }
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     api.counters.count(response.status());
     response
@@ -173,12 +190,26 @@ async fn exchange(api: &Api, request: Request) -> Result<Response, Response> {
         tokio::spawn(change).await.unwrap_or_else(|_| Err(No::late("The api is ending. Look before you try again.")))
     };
     match timeout(DEADLINE, work).await {
+        Ok(Err(no)) if found.route.access == Access::Capability && no.status == StatusCode::NOT_FOUND => {
+            Err(refuse(guessed(api, no).await))
+        }
         Ok(answer) => answer.map_err(refuse),
         Err(_) => {
             let text = "This takes longer than expected and may still be done. Look before you try again.";
             Err(refuse(No::new(StatusCode::GATEWAY_TIMEOUT, "timeout", text)))
         }
     }
+}
+
+/// Makes whoever guesses codes wait. The place of the request is free again, so that guessing crowds nobody out; what is
+/// over the bound is turned away at once, and the proxy's rates slow it down.
+async fn guessed(api: &Api, no: No) -> No {
+    let Ok(_turn) = api.guesses.try_acquire() else {
+        let text = "Too many unknown links are asked for. Try again in a moment.";
+        return No { later: true, ..No::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", text) };
+    };
+    sleep(GUESS).await;
+    no
 }
 
 fn missed(missed: Missed) -> Response {

@@ -1,6 +1,7 @@
 //! How often somebody may try to log in: 30 attempts in the 600 seconds from the first (`semantics.md` section b).
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,17 @@ const WINDOW: Duration = Duration::from_secs(600);
 const NAMES: usize = 10_000;
 
 /// Counts attempts by name, in this process's memory.
-#[derive(Debug, Default)]
-pub struct Limiter(Mutex<HashMap<String, Window>>);
+#[derive(Debug)]
+pub struct Limiter {
+    most: u32,
+    windows: Mutex<HashMap<String, Window>>,
+}
+
+impl Default for Limiter {
+    fn default() -> Self {
+        Self::of(ATTEMPTS)
+    }
+}
 
 #[derive(Debug, Clone, Copy)]
 struct Window {
@@ -24,9 +34,15 @@ struct Window {
 }
 
 impl Limiter {
+    /// With another number of attempts.
+    #[must_use]
+    pub fn of(most: u32) -> Self {
+        Self { most, windows: Mutex::default() }
+    }
+
     /// Counts an attempt; false if there were too many.
     pub fn attempt(&self, name: &str, now: Instant) -> bool {
-        let mut windows = self.0.lock().expect("nobody panics while holding this");
+        let mut windows = self.windows.lock().expect("nobody panics while holding this");
         if !windows.contains_key(name) && windows.len() >= NAMES {
             forget(&mut windows, now);
         }
@@ -35,7 +51,15 @@ impl Limiter {
             *window = Window { begun: now, attempts: 0 };
         }
         window.attempts = window.attempts.saturating_add(1);
-        window.attempts <= ATTEMPTS
+        window.attempts <= self.most
+    }
+}
+
+/// What an address is counted under: an IPv6 subscriber has a whole /64.
+pub fn counted(address: IpAddr) -> String {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !0 << 64).to_string(),
+        IpAddr::V4(address) => address.to_string(),
     }
 }
 
@@ -72,6 +96,6 @@ mod tests {
         for number in 0..NAMES + 10 {
             limiter.attempt(&number.to_string(), start);
         }
-        assert!(limiter.0.lock().expect("not poisoned").len() <= NAMES);
+        assert!(limiter.windows.lock().expect("not poisoned").len() <= NAMES);
     }
 }

@@ -47,7 +47,7 @@ macro_rules! handlers {
 
 handlers! {
     SessionCreate => |api, asked| {
-        let begun = session::login(api, &asked.body).await?;
+        let begun = session::login(api, &asked.body, asked.client()).await?;
         let reply = reply::LoggedIn { authenticated: true, default: begun.default };
         Ok(Outcome::with(reply, [begun.cookie]))
     };

@@ -1,13 +1,14 @@
 //! Console logins: a random token in a cookie, kept as its hash, good for twelve hours from the login.
 
+use std::net::IpAddr;
 use std::time::Instant;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use culvert_contract::body::Login;
-use culvert_model::Id;
 use culvert_model::record::{Admin, AdminSecret, Session};
-use culvert_records::{Guard, Query, Stored, delete, insert};
+use culvert_model::{Id, Kind};
+use culvert_records::{Guard, Query, Stored, Write, delete, insert};
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, StatusCode};
 use sha2::{Digest, Sha256};
@@ -15,7 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::answer::{Answer, No};
 use crate::api::Api;
 use crate::password::Cost;
-use crate::{filter, random};
+use crate::{filter, limiter, random};
 
 /// Seconds from the login to its end.
 pub const AGE: u64 = 43_200;
@@ -42,31 +43,40 @@ pub struct Begun {
 ///
 /// # Errors
 ///
-/// Name or password is wrong, there were too many attempts, too many others log in, or the store can't be reached.
-pub async fn login(api: &Api, login: &Login) -> Answer<Begun> {
+/// Name or password is wrong, there were too many attempts, too many others log in, the password was changed meanwhile,
+/// or the store can't be reached.
+pub async fn login(api: &Api, login: &Login, client: Option<IpAddr>) -> Answer<Begun> {
+    let now = Instant::now();
+    // First of all, so that one address can't use up an administrator's attempts beyond its own.
+    if client.is_some_and(|client| !api.addresses.attempt(&limiter::counted(client), now)) {
+        return Err(too_many());
+    }
     let username: String = filter::name(&login.username).chars().take(LONGEST).collect::<String>().to_lowercase();
     let admin = by_name(api, &username).await?;
-    let now = Instant::now();
     // Names that nobody has are counted apart: however many are tried, no administrator's count is forgotten for them.
     let few = match &admin {
         Some(admin) => api.logins.attempt(&admin.record.id.to_string(), now),
         None => api.strangers.attempt(&username, now),
     };
     if !few {
-        let text = "Too many attempts to log in. Wait ten minutes.";
-        return Err(No::new(StatusCode::TOO_MANY_REQUESTS, "auth_too_many", text));
+        return Err(too_many());
     }
     let secret = match &admin {
         Some(admin) => api.bus.get::<AdminSecret>(admin.record.id).await?,
         None => None,
     };
-    let hash = secret.map(|secret| secret.record.password);
+    let hash = secret.as_ref().map(|secret| secret.record.password.clone());
     let password: String = login.password.reveal().chars().take(LONGEST).collect();
     let good = api.hasher.verify(&password, hash, Cost::Password).await?;
-    match admin {
-        Some(admin) if good && !admin.record.disabled => begin(api, &admin.record).await,
+    match (admin, secret) {
+        (Some(admin), Some(secret)) if good && !admin.record.disabled => begin(api, &admin.record, &secret).await,
         _ => Err(No::new(StatusCode::UNAUTHORIZED, "auth_invalid", "The name or the password is wrong.")),
     }
+}
+
+fn too_many() -> No {
+    let text = "Too many attempts to log in. Wait ten minutes.";
+    No::new(StatusCode::TOO_MANY_REQUESTS, "auth_too_many", text)
 }
 
 /// The administrator of this name.
@@ -79,7 +89,7 @@ pub async fn by_name(api: &Api, username: &str) -> Answer<Option<Stored<Admin>>>
     Ok(found.items.into_iter().next())
 }
 
-async fn begin(api: &Api, admin: &Admin) -> Answer<Begun> {
+async fn begin(api: &Api, admin: &Admin, secret: &Stored<AdminSecret>) -> Answer<Begun> {
     let token = URL_SAFE_NO_PAD.encode(random::bytes::<32>());
     let now = api.now().await?;
     let session = Session { id: hash(&token), admin: admin.id, created: now, expires: now + AGE * 1000 };
@@ -89,7 +99,9 @@ async fn begin(api: &Api, admin: &Admin) -> Answer<Begun> {
     for other in &others[..surplus] {
         api.bus.delete::<Session>(&other.record.id).await?;
     }
-    api.bus.write(vec![insert(&session)]).await?;
+    // A new password ends all logins: one that was begun with the old one is not to come behind that.
+    let same = Write::Check { kind: Kind::AdminSecret, id: admin.id.to_string(), guard: secret.unchanged() };
+    api.bus.write(vec![insert(&session), same]).await?;
     let cookie = format!("{COOKIE}={token}; HttpOnly; Secure; SameSite=Lax; Path=/; Max-Age={AGE}");
     Ok(Begun { cookie, default: admin.default })
 }

@@ -1,6 +1,7 @@
 //! Who may do what: every route as nobody, logins, CSRF tokens, signatures.
 
 use crate::kit::{Console, World};
+use culvert_api::first;
 use culvert_contract::{Access, Method, ROUTES, Route};
 use culvert_model::Id;
 use culvert_model::record::Admin;
@@ -191,4 +192,39 @@ mod signed {
         let demoted = json!({ "username": "admin" });
         assert_eq!(world.ask(&console, "PUT", &format!("/admin/{id}"), Some(demoted)).await.bad(400), "no_super_users");
     }
+}
+
+/// One address does not keep the hashing of passwords to itself, and uses up no administrator's attempts beyond its own.
+#[tokio::test]
+async fn attempts_to_log_in_are_counted_by_address_too() {
+    let world = World::new().await;
+    let first = first::password(&world.api).await.unwrap_or_else(|no| panic!("{no:?}"));
+    let right = json!({ "username": first.username, "password": first.password });
+    let wrong = json!({ "username": "nobody", "password": "x" });
+    let log_in = async |client, body: &serde_json::Value| {
+        world.send("POST", "/auth/session", &[("culvert-client", client)], Some(body.clone())).await.status.as_u16()
+    };
+    for _ in 0..200 {
+        assert!([401, 429].contains(&log_in("2001:db8::1", &wrong).await));
+    }
+    assert_eq!(log_in("2001:db8::2", &right).await, 429, "another address of the same subscriber");
+    assert_eq!(log_in("2001:db8:0:1::1", &right).await, 200, "another subscriber");
+}
+
+/// Guesses are held back for a while; they take no places from others, and are bounded themselves.
+#[tokio::test]
+async fn guessing_links_crowds_nobody_out() {
+    let world = std::sync::Arc::new(World::new().await);
+    let mut guesses = tokio::task::JoinSet::new();
+    for _ in 0..300 {
+        let world = world.clone();
+        guesses.spawn(async move {
+            let answer = world.send("GET", "/k/aBcD2345", &[], None).await;
+            (answer.status.as_u16(), answer.headers.contains_key("retry-after"))
+        });
+    }
+    let answers = guesses.join_all().await;
+    assert!(answers.iter().all(|answer| [(404, false), (429, true)].contains(answer)), "{answers:?}");
+    let held = answers.iter().filter(|(status, _)| *status == 404).count();
+    assert!((64..300).contains(&held), "{held} were held back");
 }

@@ -119,6 +119,20 @@ impl World {
         Api::new(Self::bus(&self.store, &folder, Role::Api, HostId::new(), &self.stop))
     }
 
+    /// From now on another api is asked, and something stands between it and its bus.
+    pub async fn between<F: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        stand: impl FnOnce(UnixListener, std::path::PathBuf) -> F,
+    ) {
+        let path = self.folder.path().join("between.sock");
+        let listener = UnixListener::bind(&path).expect("a socket");
+        tokio::spawn(stand(listener, self.folder.path().join(format!("{}.sock", Role::Api))));
+        let api = Api::new(Bus::new(path));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        self.address = listener.local_addr().expect("an address");
+        tokio::spawn(process::serve_requests(api, listener));
+    }
+
     /// Starts a queue besides.
     pub fn start_queue(&self) {
         let bus = Self::bus(&self.store, self.folder.path(), Role::Queue, self.host, &self.stop);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use culvert_api::first;
+use culvert_model::Id;
 use culvert_model::record::{Admin, AdminSecret, Certificate, CertificateState, User};
 use culvert_records::Query;
 use serde_json::json;
@@ -69,6 +70,34 @@ async fn nobody_comes_into_an_organization_that_is_deleted() {
     assert_eq!(removed.good(), json!({}));
     assert!(made.iter().all(|answer| [200, 404, 409, 503].contains(&answer.status.as_u16())), "{made:?}");
     assert_eq!(world.api.bus.count::<User>(Query::by("by_organization")).await.expect("a number"), 0);
+}
+
+/// Each would count on the other.
+#[tokio::test]
+async fn two_super_users_cannot_dismiss_each_other() {
+    let world = World::new().await;
+    let console = world.log_in().await;
+    let bus = &world.api.bus;
+    let first = bus.list::<Admin>(Query::by("by_username")).await.expect("administrators").remove(0).record;
+    let second = Admin { id: Id::new(), username: "second".into(), token: "x".repeat(32), ..first.clone() };
+    let secret = bus.get::<AdminSecret>(first.id).await.expect("a store").expect("it is there").record;
+    bus.insert(&second).await.expect("it is made");
+    bus.insert(&AdminSecret { id: second.id, ..secret }).await.expect("it is made");
+    for _ in 0..8 {
+        let dismiss = [&first, &second].map(|admin| {
+            let body = json!({ "username": admin.username, "super_user": false });
+            let (world, console, path) = (&world, &console, format!("/admin/{}", admin.id));
+            async move { world.ask(console, "PUT", &path, Some(body)).await }
+        });
+        let answers = futures(dismiss.into_iter()).await;
+        let left = bus.list::<Admin>(Query::by("by_username")).await.expect("administrators");
+        let supers: Vec<_> = left.into_iter().filter(|admin| admin.record.super_user).collect();
+        assert_eq!(supers.len(), 1, "{answers:?}");
+        for mut admin in bus.list::<Admin>(Query::by("by_username")).await.expect("administrators") {
+            admin.record.super_user = true;
+            bus.update(&mut admin).await.expect("it is changed");
+        }
+    }
 }
 
 /// All of them at the same time.
