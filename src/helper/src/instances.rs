@@ -25,7 +25,8 @@ use crate::record::{self, Folder, Record, Tunnel};
 use crate::rules::{self, Guard};
 use crate::{bounds, configuration, host, openvpn};
 
-/// How long openvpn may take to say goodbye to its clients.
+/// How long openvpn may take to say goodbye to its clients. Over UDP it takes two seconds, so that a word that is lost is
+/// said again; requests wait behind this one meanwhile, as they do at `vpn`, which asks one thing at a time.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// How long the kernel may take to end a process.

@@ -2,8 +2,8 @@
 //! what this file says of the instances that there are.
 //!
 //! A client can send from the address that `vpn` let in, to the server's routes (to anywhere, if the server does not
-//! restrict them), and gets answers back. It reaches neither the host's own services nor link-local addresses (where
-//! clouds keep credentials) nor clients of another server. Nothing begins a connection towards a client. A server whose
+//! restrict them), and gets answers back. It reaches neither the host's own services nor link-local addresses nor where
+//! else clouds keep a host's credentials, nor clients of another server. Nothing begins a connection towards a client. A server whose
 //! clients reach each other has OpenVPN pass these packets on by itself: they never come here.
 //!
 //! Others' tables are left alone. That cuts both ways: a packet that another table drops stays dropped.
@@ -78,10 +78,17 @@ fn guard_rules(guard: &Guard) -> Vec<String> {
     rules
 }
 
+/// Where nobody may: this host, and what clouds tell each host about itself, credentials included (169.254.169.254 nearly
+/// everywhere; 100.100.100.200 at Alibaba, 192.0.0.192 at Oracle).
+const FORBIDDEN: &str = "127.0.0.0/8, 169.254.0.0/16, 100.100.100.200, 192.0.0.192";
+
+/// The same at Azure, where this address answers questions for names, too: only its two services are forbidden.
+const AZURE: &str = "ip daddr 168.63.129.16 tcp dport { 80, 32526 } drop";
+
 /// A packet leaves the tunnel: it is IPv4, comes from a client that was let in, and does not go where nobody may.
 fn arrive(slot: Slot) -> Vec<String> {
-    let accept = format!("ip saddr @clients{slot} ip daddr != {{ 127.0.0.0/8, 169.254.0.0/16 }} accept");
-    vec![accept, "drop".to_owned()]
+    let accept = format!("ip saddr @clients{slot} ip daddr != {{ {FORBIDDEN} }} accept");
+    vec![AZURE.to_owned(), accept, "drop".to_owned()]
 }
 
 /// To the host itself.
