@@ -62,7 +62,7 @@ fn started() -> bool {
 
 /// Waits until records can be reached. Whether they can, rather than that the appliance has ended.
 fn reached(run: &Path, begun: Instant) -> bool {
-    let mut told = None;
+    let (mut told, mut last) = (None, None);
     loop {
         let why = match ask(run, Method::GET, "/health") {
             Ok((StatusCode::OK, _)) => return true,
@@ -72,7 +72,8 @@ fn reached(run: &Path, begun: Instant) -> bool {
             Ok(_) | Err(Trouble::Failed(_)) => "the api does not answer, its lines in the log say why",
             Err(_) => return false,
         };
-        if begun.elapsed() >= PATIENCE && told != Some(why) {
+        // Twice, since one answer may be that of an appliance which is just being ended.
+        if begun.elapsed() >= PATIENCE && told != Some(why) && last.replace(why) == Some(why) {
             say(&format!("not up yet: {why}; it keeps trying (Ctrl-C ends it)"));
             told = Some(why);
         }

@@ -68,13 +68,18 @@ fn kept(context: &mut Context) -> BTreeMap<Slot, OwnedFd> {
     stored.into_iter().filter_map(|(name, descriptor)| Some((slot(&name)?, descriptor))).collect()
 }
 
-/// Waits for the bus to tell which host this is.
+/// Waits for the bus to tell which host this is; says once why it takes long.
 async fn this_host(bus: &Bus) -> HostId {
+    let mut said = None;
     loop {
         match bus.here().await {
             Ok((host, _)) => return host,
             Err(failure) => {
-                tracing::warn!(%failure, "the bus does not tell which host this is");
+                let text = failure.to_string();
+                if said.as_ref() != Some(&text) {
+                    tracing::warn!(failure = text, "the bus does not tell which host this is");
+                    said = Some(text);
+                }
                 sleep(PAUSE).await;
             }
         }

@@ -1,6 +1,5 @@
 //! Where the process's log goes: the journal with fields when stderr is a journal's, readable lines on stderr otherwise.
 
-use std::io::IsTerminal;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -34,7 +33,7 @@ pub(crate) fn start(role: Role, level: Option<&str>, stream: Option<&str>) -> Re
     } else {
         let layer = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
-            .with_ansi(std::io::stderr().is_terminal())
+            .with_ansi(false)
             .without_time()
             // A line that cannot be written is lost; saying so would fail the same way.
             .log_internal_errors(false)
