@@ -368,6 +368,8 @@ fn databases_that_can_not_be_used() -> Result<()> {
         start.says(words, Duration::from_secs(25))?;
         start.says("not up yet: the database can't be reached", Duration::from_secs(15))?;
         ensure!(start.said.count("Culvert is up") == 0 && start.said.count(words) == 1, "{:?}", start.said.all());
+        let warned = start.said.count("password stands on the command line") == 1;
+        ensure!(warned == store.contains('@'), "{:?}", start.said.all());
         let secret = |line: &String| line.contains("wrong@");
         ensure!(!start.said.all().iter().any(secret), "{:?}", start.said.all());
         stop(&mut start.child, Signal::SIGINT)?;
@@ -418,6 +420,29 @@ fn killed_anywhere_in_a_start_it_starts_again() -> Result<()> {
     start.says("Culvert is up", Duration::from_secs(30))?;
     start.says("one-time", Duration::from_secs(1))?;
     stop(&mut start.child, Signal::SIGINT)?;
+    place.nothing_left(state)
+}
+
+/// Tunnels may be up then: what can't be started is tried again, rather than ending what it serves.
+#[test]
+fn after_a_crash_what_can_not_start_is_tried_again() -> Result<()> {
+    let place = Place::new()?;
+    let state = place.state.path();
+    let mut first = Start::new(place.run(&mut place.culvert(), state))?;
+    first.says("Culvert is up", Duration::from_secs(30))?;
+    let id = state.join("bus/host-id");
+    let good = fs::read(&id)?;
+    first.child.kill()?;
+    first.child.wait()?;
+    fs::write(&id, "damaged")?;
+    let mut second = Start::new(place.run(&mut place.culvert(), state))?;
+    second.says("host-id holds no host id", Duration::from_secs(15))?;
+    second.says("starting it again in", Duration::from_secs(5))?;
+    second.says("not up yet: a process is not ready", Duration::from_secs(15))?;
+    ensure!(second.child.try_wait()?.is_none(), "it goes on: {:?}", second.said.all());
+    fs::write(&id, good)?;
+    second.says("Culvert is up", Duration::from_secs(30))?;
+    stop(&mut second.child, Signal::SIGINT)?;
     place.nothing_left(state)
 }
 

@@ -1,8 +1,9 @@
 //! `culvert run`: prepares the machine and becomes the supervisor.
 
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
@@ -21,10 +22,7 @@ use crate::settings::{Settings, Store};
 pub fn run(given: Given) -> Result<ExitCode, Trouble> {
     machine::demand_root()?;
     let settings = configuration::settings(&given)?;
-    if matches!(&settings.store, Store::Uri(uri) if uri.contains('@')) {
-        say("warning: the database's password stands on the command line, where every user of this machine \
-             could read it until now; better: --store @FILE");
-    }
+    warn_of_passwords(&settings.store);
     machine::demand()?;
     machine::users()?;
     let store = machine::folders(&settings)?;
@@ -42,6 +40,25 @@ pub fn run(given: Given) -> Result<ExitCode, Trouble> {
     }
     let error = supervisor.exec();
     Err(Trouble::Failed(format!("{}: {error}", supervisor.get_program().display())))
+}
+
+/// Says who else can read the database's password.
+fn warn_of_passwords(store: &Store) {
+    match store {
+        Store::Uri(uri) if uri.contains('@') => say(
+            "warning: the database's password stands on the command line, where every user of this machine could read it \
+             until now; better: --store @FILE",
+        ),
+        Store::File(file, uri) if uri.contains('@') && readable_by_others(file) => say(&format!(
+            "warning: {0} holds the database's password, and others may read it: run: chmod 600 {0}",
+            file.display()
+        )),
+        _ => {}
+    }
+}
+
+fn readable_by_others(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|meta| meta.permissions().mode() & 0o044 != 0)
 }
 
 /// The folder that this program lies in: the others lie beside it.
