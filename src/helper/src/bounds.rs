@@ -44,12 +44,19 @@ pub fn start(start: &Start) -> Result<(), Reason> {
 ///
 /// When one can't be a client's, or there are too many.
 pub fn clients(network: Ipv4Net, addresses: &[Ipv4Addr]) -> Result<(), Reason> {
+    few(addresses)?;
     let taken = [network.network(), server_address(network), network.broadcast()];
-    match addresses {
-        _ if addresses.len() > CLIENTS => Err("there are too many addresses in one request"),
-        _ if addresses.iter().all(|address| network.contains(address) && !taken.contains(address)) => Ok(()),
-        _ => Err("an address is not one of the network's clients"),
-    }
+    let client = |address: &Ipv4Addr| network.contains(address) && !taken.contains(address);
+    if addresses.iter().all(client) { Ok(()) } else { Err("an address is not one of the network's clients") }
+}
+
+/// Checks how many addresses there are in one request.
+///
+/// # Errors
+///
+/// When they are too many.
+pub fn few(addresses: &[Ipv4Addr]) -> Result<(), Reason> {
+    if addresses.len() <= CLIENTS { Ok(()) } else { Err("there are too many addresses in one request") }
 }
 
 /// Checks how many clients are let in at once.

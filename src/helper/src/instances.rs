@@ -178,10 +178,9 @@ impl Instances {
     ///
     /// As [`Instances::set_clients`].
     pub fn change_clients(&mut self, slot: Slot, add: &[Ipv4Addr], remove: &[Ipv4Addr]) -> Result<(), Failure> {
-        self.admit(slot, add, |now| {
-            let staying = now.iter().filter(|address| !remove.contains(address));
-            staying.chain(add).copied().collect()
-        })
+        bounds::few(remove).map_err(|reason| Failure::new(Refusal::Value, reason))?;
+        let remove: BTreeSet<Ipv4Addr> = remove.iter().copied().collect();
+        self.admit(slot, add, |now| now.difference(&remove).chain(add).copied().collect())
     }
 
     /// Says that the helper lives.

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use culvert_model::{Cipher, Digest, Protocol};
-use culvert_wire::helper::{PACKET, Refusal, Reply, Request, Start};
+use culvert_wire::helper::{CLIENTS, PACKET, Refusal, Reply, Request, Start};
 use kit::{Lab, Pinging};
 use nix::sys::wait::WaitStatus;
 
@@ -59,6 +59,8 @@ fn a_tunnel_from_start_to_stop() {
     let add = Request::Change { slot: kit::slot(), add: vec![CLIENT], remove: Vec::new() };
     assert_eq!(lab.ask(add).0, Reply::Done);
     assert!(lab.reaches(SERVER), "let in again");
+    let many = Request::Change { slot: kit::slot(), add: Vec::new(), remove: vec![CLIENT; CLIENTS + 1] };
+    assert_eq!(lab.ask(many).0, refused(Refusal::Value));
     let bad = Request::Clients { slot: kit::slot(), addresses: vec![Ipv4Addr::new(10, 8, 0, 1)] };
     assert_eq!(lab.ask(bad).0, refused(Refusal::Value));
 
