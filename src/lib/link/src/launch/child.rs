@@ -270,9 +270,16 @@ fn execute(plan: &mut Plan) -> Step {
         let own = unsafe { libc::getpid() };
         write_number(place, own);
     }
+    let (argv, envp) = (plan.argv.as_ptr(), plan.envp.as_ptr());
     // SAFETY: both lists end with a null pointer and point to strings that the plan holds.
     #[allow(unsafe_code)]
-    done(EXEC, unsafe { libc::execve(plan.program.as_ptr(), plan.argv.as_ptr(), plan.envp.as_ptr()) }.into())
+    let result = unsafe {
+        match &plan.folder {
+            Some((folder, name)) => libc::syscall(libc::SYS_execveat, *folder, name.as_ptr(), argv, envp, 0),
+            None => libc::execve(plan.program.as_ptr(), argv, envp).into(),
+        }
+    };
+    done(EXEC, result)
 }
 
 /// Writes a number's digits; a NUL follows, since the place is zeroed and longer than any number.

@@ -5,8 +5,9 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 
-use nix::fcntl::{FcntlArg, fcntl};
+use nix::fcntl::{FcntlArg, OFlag, fcntl, open};
 use nix::libc;
+use nix::sys::stat::Mode;
 
 use super::{Launch, duplicated, end, text};
 use crate::error::During;
@@ -18,6 +19,8 @@ const OWN_NUMBER: &[u8] = b"LISTEN_PID=\0\0\0\0\0\0\0\0\0\0\0\0";
 /// All that the child needs. The pointers point into the other fields and into nothing else.
 pub(super) struct Plan {
     pub(super) program: CString,
+    /// The folder that the program lies in, and its name there, if it is executed by these.
+    pub(super) folder: Option<(RawFd, CString)>,
     pub(super) argv: Vec<*const c_char>,
     pub(super) envp: Vec<*const c_char>,
     /// Where the child writes its number, if it is to know it.
@@ -69,9 +72,11 @@ impl Plan {
         let (descriptors, held) = descriptors(&launch)?;
         let end = end(descriptors.iter().map(|(_, target)| *target));
         let mut held = held;
+        let folder = folder(&launch, end, &mut held)?;
         let mut above = |one: Option<BorrowedFd<'_>>| one.map(|one| raise(one, end, &mut held)).transpose();
         Ok(Self {
             program,
+            folder,
             argv,
             envp,
             own_number,
@@ -120,6 +125,18 @@ fn check(launch: &Launch<'_>) -> Result<(), Error> {
         return wrong("a descriptor's name is empty or contains a colon");
     }
     Ok(())
+}
+
+/// The program's folder, opened by the one who starts it: the program's user may not be let through all folders above, as
+/// where it was built in root's home. Who is confined before exec needs its path instead.
+fn folder(launch: &Launch<'_>, end: RawFd, held: &mut Vec<OwnedFd>) -> Result<Option<(RawFd, CString)>, Error> {
+    let (Some(folder), Some(name)) = (launch.program.parent(), launch.program.file_name()) else { return Ok(None) };
+    if launch.user.is_none() || launch.landlock.is_some() || !launch.filter.is_empty() {
+        return Ok(None);
+    }
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let opened = open(folder, flags, Mode::empty()).during(|| format!("opening the folder {}", folder.display()))?;
+    Ok(Some((raise(opened.as_fd(), end, held)?, text(name.as_bytes())?)))
 }
 
 /// The environment, with the names of the descriptors.
