@@ -100,6 +100,29 @@ async fn two_super_users_cannot_dismiss_each_other() {
     }
 }
 
+/// A login that is being checked while the password is changed has none of it.
+#[tokio::test]
+async fn no_login_with_the_old_password_outlives_it() {
+    let world = World::new().await;
+    let console = world.log_in().await;
+    let mut old = first::password(&world.api).await.unwrap_or_else(|no| panic!("{no:?}")).password;
+    for round in 0..6 {
+        let new = format!("new-password-{round}");
+        let change = world.ask(&console, "PUT", "/settings", Some(json!({ "password": new })));
+        let late = (0..3).map(|_| {
+            let body = json!({ "username": "admin", "password": old });
+            world.send("POST", "/auth/session", &[], Some(body))
+        });
+        let (changed, answers) = tokio::join!(change, futures(late));
+        changed.good();
+        for answer in answers.iter().filter(|answer| answer.status == 200) {
+            let cookie = answer.headers["set-cookie"].to_str().expect("ASCII").split(';').next().expect("a pair");
+            assert_eq!(world.send("GET", "/state", &[("cookie", cookie)], None).await.status, 401, "round {round}");
+        }
+        old = new;
+    }
+}
+
 /// All of them at the same time.
 async fn futures<T: Future>(all: impl Iterator<Item = T>) -> Vec<T::Output> {
     let mut all: Vec<_> = all.map(|one| Box::pin(async { Some(one.await) })).collect();
