@@ -117,6 +117,8 @@ pub async fn reset(api: &Api) -> Answer<Credentials> {
         match api.bus.write(writes).await {
             Ok(_) => {
                 session::end_all(api, first.id, None).await?;
+                // Whoever locked this one out by guessing does not do so with the new password.
+                api.logins.forgive(&first.id.to_string());
                 api.note(format!("The password of {} was reset on the command line.", admin.record.username)).await;
                 return Ok(Credentials { username: admin.record.username, password });
             }

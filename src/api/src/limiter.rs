@@ -53,6 +53,11 @@ impl Limiter {
         window.attempts = window.attempts.saturating_add(1);
         window.attempts <= self.most
     }
+
+    /// Forgets the attempts under this name.
+    pub fn forgive(&self, name: &str) {
+        self.windows.lock().expect("nobody panics while holding this").remove(name);
+    }
 }
 
 /// What an address is counted under: an IPv6 subscriber has a whole /64.
@@ -87,6 +92,15 @@ mod tests {
         assert!(!limiter.attempt("admin", start + Duration::from_secs(599)));
         assert!(limiter.attempt("other", start));
         assert!(limiter.attempt("admin", start + Duration::from_secs(600)));
+    }
+
+    #[test]
+    fn who_is_forgiven_begins_again() {
+        let limiter = Limiter::of(1);
+        let start = Instant::now();
+        assert!(limiter.attempt("admin", start) && !limiter.attempt("admin", start));
+        limiter.forgive("admin");
+        assert!(limiter.attempt("admin", start));
     }
 
     #[test]
