@@ -78,6 +78,28 @@ impl Place {
         command
     }
 
+    /// A program of ours as this user, in a place where everybody can run it.
+    fn as_user(&self, user: &str, program: &str) -> Result<Command> {
+        let group = User::from_name(user)?.context("made by any start")?.gid.to_string();
+        let open = self.state.path().join("programs");
+        let mounts = format!("mkdir -p {0}; chmod 755 {0}; mount --bind {1} {0}", open.display(), binaries().display());
+        let mut command = self.machine.command("unshare");
+        command.args([
+            "--mount",
+            "sh",
+            "-ec",
+            &format!("{mounts}; exec \"$@\""),
+            "sh",
+            "setpriv",
+            "--reuid",
+            user,
+            "--regid",
+            &group,
+        ]);
+        command.args(["--clear-groups", "--bounding-set=-all", "--inh-caps=-all"]).arg(open.join(program));
+        Ok(command)
+    }
+
     fn run<'a>(&self, command: &'a mut Command, state: &Path) -> &'a mut Command {
         command.args(["run", "--listen", "127.0.0.1:8443", "--redirect", "off", "--state"]).arg(state)
     }
@@ -150,9 +172,16 @@ fn what_the_machine_lacks() -> Result<()> {
                       mount --bind /dev/null /usr/sbin/nft";
     refused(everything)?.lines(1, &[&["openvpn"], &["nft"], &["tun"]])?;
 
-    let mut nobody = place.machine.command("setpriv");
-    nobody.args(["--reuid", "nobody", "--clear-groups"]).arg(binaries().join("culvert"));
-    place.refused(&mut nobody, state)?.one_line(1, &["must be started as root", "sudo"])?;
+    let less = |option: &str| {
+        let mut command = place.machine.command("setpriv");
+        command.args([option, "--inh-caps=-all"]).arg(binaries().join("culvert"));
+        command
+    };
+    let mut container = less("--bounding-set=-net_admin,-sys_admin");
+    place.refused(&mut container, state)?.one_line(1, &["lacks capabilities", "NET_ADMIN, SYS_ADMIN", "container"])?;
+    place
+        .refused(&mut place.as_user("nobody", "culvert")?, state)?
+        .one_line(1, &["must be started as root", "sudo"])?;
 
     // Two roles with one user id.
     let taken = User::from_name("culvert-vpn")?.context("made by any start")?.uid;
@@ -169,6 +198,31 @@ fn what_the_machine_lacks() -> Result<()> {
     let links = tool("ip", &["-n", "no-such-namespace", "link"]);
     ensure!(links.is_err(), "a test of the kit itself: a failing tool is an error");
     Ok(())
+}
+
+/// As after `git clone` in the home of root or of a user.
+#[test]
+fn programs_that_lie_in_a_closed_folder() -> Result<()> {
+    let place = Place::new()?;
+    let (state, home) = (place.state.path().join("state"), place.state.path().join("home"));
+    fs::create_dir(&home)?;
+    let start = |mode: u32| {
+        let mounts = format!(
+            "mount -t tmpfs -o mode=700,uid=12345 none {0}; mkdir {0}/bin; mount -t tmpfs -o mode={mode} none {0}/bin; \
+             for one in {1}/culvert {1}/culvert-*; do [ -x $one ] && touch {0}/bin/${{one##*/}} && \
+             mount --bind $one {0}/bin/${{one##*/}}; done; exec \"$@\"",
+            home.display(),
+            binaries().display()
+        );
+        let mut command = place.machine.command("unshare");
+        command.args(["--mount", "sh", "-c", &mounts, "sh"]).arg(home.join("bin/culvert"));
+        command
+    };
+    place.refused(&mut start(700), &state)?.one_line(1, &["home/bin: only some users", "chmod o+x"])?;
+    let mut start = Start::new(place.run(&mut start(755), &state))?;
+    start.says("Culvert is up", Duration::from_secs(30))?;
+    stop(&mut start.child, Signal::SIGINT)?;
+    place.nothing_left(&state)
 }
 
 #[test]
@@ -398,8 +452,7 @@ fn one_appliance_per_state_folder() -> Result<()> {
     let reset: serde_json::Value = serde_json::from_str(&ask(&["reset-password", "-o", "json"])?.out)?;
     let told: serde_json::Value = serde_json::from_str(&ask(&["default-password", "-o", "json"])?.out)?;
     ensure!(reset == told && told["username"] == "admin" && told["password"].is_string(), "{reset} {told}");
-    let mut nobody = place.machine.command("setpriv");
-    nobody.args(["--reuid", "nobody", "--clear-groups"]).arg(binaries().join("culvert"));
+    let mut nobody = place.as_user("nobody", "culvert")?;
     finished(nobody.args(["status", "--state"]).arg(state))?.one_line(1, &["only root", "sudo"])?;
     stop(&mut second.child, Signal::SIGINT)?;
     place.nothing_left(state)
@@ -472,9 +525,8 @@ fn a_process_tells_systemd_how_it_is() -> Result<()> {
     let place = Place::new()?;
     let folder = place.state.path();
     let socket = heard(&folder.join("notify"))?;
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid", "culvert-pools", "--regid", "culvert-pools", "--clear-groups", "--bounding-set=-all"]);
-    command.arg(binaries().join("culvert-pools")).arg("--run").arg(folder).arg("--state").arg(folder);
+    let mut command = place.as_user("culvert-pools", "culvert-pools")?;
+    command.arg("--run").arg(folder).arg("--state").arg(folder);
     command.env("NOTIFY_SOCKET", folder.join("notify")).env("WATCHDOG_USEC", "1500000");
     let mut child = command.stdin(Stdio::null()).spawn()?;
     let told = awaited(&socket, &["READY=1"]);

@@ -17,6 +17,21 @@ use crate::settings::{Settings, Store};
 const PROGRAMS: [(&str, &[&str]); 2] =
     [("openvpn", &["/usr/sbin/openvpn"]), ("nftables", &["/usr/sbin/nft", "/sbin/nft"])];
 
+/// What helper and supervisor keep (docs/processes.md), with the kernel's numbers.
+const CAPABILITIES: [(u32, &str); 11] = [
+    (0, "CHOWN"),
+    (1, "DAC_OVERRIDE"),
+    (3, "FOWNER"),
+    (5, "KILL"),
+    (6, "SETGID"),
+    (7, "SETUID"),
+    (8, "SETPCAP"),
+    (10, "NET_BIND_SERVICE"),
+    (12, "NET_ADMIN"),
+    (21, "SYS_ADMIN"),
+    (27, "MKNOD"),
+];
+
 /// Nobody but root can make what an appliance needs.
 ///
 /// # Errors
@@ -35,6 +50,9 @@ pub fn demand_root() -> Result<(), Trouble> {
 /// All that is missing, each with what to do.
 pub fn demand() -> Result<(), Trouble> {
     let absent = |path: &&str| access(*path, AccessFlags::X_OK).is_err();
+    if let Some(missing) = capabilities() {
+        return Err(Trouble::Failed(missing));
+    }
     let mut missing: Vec<String> = PROGRAMS
         .iter()
         .filter(|(_, paths)| paths.iter().all(absent))
@@ -44,6 +62,18 @@ pub fn demand() -> Result<(), Trouble> {
         missing.push(format!("/dev/net/tun can't be used ({error}): load the kernel's tun module (modprobe tun)"));
     }
     if missing.is_empty() { Ok(()) } else { Err(Trouble::Failed(missing.join("\nculvert: "))) }
+}
+
+/// Which of the capabilities that root has on a machine are missing here, as in a container.
+fn capabilities() -> Option<String> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let mask = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;
+    let mask = u64::from_str_radix(mask.trim(), 16).ok()?;
+    let missing: Vec<&str> =
+        CAPABILITIES.iter().filter(|(number, _)| mask & (1 << number) == 0).map(|(_, name)| *name).collect();
+    let all = missing.join(", ");
+    (!missing.is_empty())
+        .then(|| format!("root lacks capabilities here: {all}; if this is a container, grant it these"))
 }
 
 fn tun() -> std::io::Result<()> {

@@ -6,6 +6,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
+use culvert_model::Role;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 
 use crate::arguments::Given;
@@ -24,9 +25,9 @@ pub fn run(given: Given) -> Result<ExitCode, Trouble> {
     let settings = configuration::settings(&given)?;
     warn_of_passwords(&settings.store);
     machine::demand()?;
+    let binaries = binaries()?;
     machine::users()?;
     let store = machine::folders(&settings)?;
-    let binaries = binaries()?;
     let run = Settings::run_folder(&settings.state);
     let ready = announcer(&settings)?;
 
@@ -61,11 +62,26 @@ fn readable_by_others(file: &Path) -> bool {
     std::fs::metadata(file).is_ok_and(|meta| meta.permissions().mode() & 0o044 != 0)
 }
 
-/// The folder that this program lies in: the others lie beside it.
+/// The folder that this program lies in: the others lie beside it, where their users can run them.
 fn binaries() -> Result<PathBuf, Trouble> {
     let failed = |error: std::io::Error| Trouble::Failed(format!("this program's own folder is not known: {error}"));
     let program = std::env::current_exe().and_then(|program| program.canonicalize()).map_err(failed)?;
-    program.parent().map(PathBuf::from).ok_or_else(|| Trouble::Failed("this program lies in no folder".into()))
+    let folder = program.parent().ok_or_else(|| Trouble::Failed("this program lies in no folder".into()))?;
+    let names = Role::ALL.map(Role::name).into_iter().chain(["helper", "supervisor"]);
+    let programs: Vec<PathBuf> = names.map(|name| folder.join(format!("culvert-{name}"))).collect();
+    if let Some(missing) = programs.iter().find(|program| !program.is_file()) {
+        let text = format!("{} is missing: build or install all programs together (make build)", missing.display());
+        return Err(Trouble::Failed(text));
+    }
+    let closed = |path: &Path| std::fs::metadata(path).is_ok_and(|meta| meta.permissions().mode() & 0o001 == 0);
+    if closed(folder) || programs.iter().any(|program| closed(program)) {
+        return Err(Trouble::Failed(format!(
+            "{0}: only some users may run what is in this folder, but each process has a user of its own: run: chmod o+x \
+             {0} {0}/culvert*",
+            folder.display()
+        )));
+    }
+    Ok(folder.into())
 }
 
 /// Starts the process that prints where the console is once the supervisor says so on the descriptor given back.

@@ -173,6 +173,6 @@ fn refused(address: SocketAddr, option: &str, error: &Error) -> Failure {
         ErrorKind::AddrNotAvailable => {
             format!("{address} is no address of this machine: choose another with {option}")
         }
-        _ => error.to_string(),
+        _ => format!("{error}: choose another address with {option}"),
     })
 }
