@@ -78,6 +78,8 @@ pub struct Supervisor {
     members: Vec<Member>,
     signals: SignalFd,
     ready: Ready,
+    /// When the loop came around last.
+    turned: Instant,
     /// Held as long as anything runs.
     lock: Lock,
 }
@@ -108,7 +110,7 @@ impl Supervisor {
             store: Store::default(),
         };
         let members = members.into_iter().map(member).collect();
-        Self { machine, members, signals, ready, lock }
+        Self { machine, members, signals, ready, turned: now, lock }
     }
 
     /// Runs until it is told to end, or until a process refuses what it was told.
@@ -140,8 +142,13 @@ impl Supervisor {
     }
 
     fn do_what_is_due(&mut self) -> Result<(), Failure> {
+        // One moment for the question whether it stood still and for all that follows from it: it may be stopped anywhere.
+        let now = Instant::now();
+        if now > self.turned + TURN + STANDSTILL {
+            self.members.iter_mut().for_each(|one| one.life.forgive(now));
+        }
+        self.turned = now;
         for place in 0..self.members.len() {
-            let now = Instant::now();
             let Some(member) = self.members.get(place) else { continue };
             let due = member.life.due(now).filter(|_| self.may_start(member));
             let name = member.program.name();
@@ -197,10 +204,6 @@ impl Supervisor {
         match poll(&mut asked, timeout) {
             Ok(_) | Err(nix::Error::EINTR) => {}
             Err(error) => return Err(Failure::machine(format!("waiting for the processes: {error}"))),
-        }
-        let now = Instant::now();
-        if now > before + left + STANDSTILL {
-            self.members.iter_mut().for_each(|one| one.life.forgive(now));
         }
         self.listen()?;
         self.read_signals()
