@@ -2,6 +2,7 @@
 
 let csrf = "";
 let loggedOut = () => {};
+let cached = () => {};
 
 export class Refused extends Error {
   constructor(status, message) {
@@ -13,6 +14,11 @@ export class Refused extends Error {
 // What is to be done when the session is over.
 export function onLoggedOut(then) {
   loggedOut = then;
+}
+
+// What is to be done when an answer is told to be remembered, the database being away, or to be fresh.
+export function onCached(then) {
+  cached = then;
 }
 
 export const get = (path, signal) => ask("GET", path, undefined, signal);
@@ -30,6 +36,7 @@ async function ask(method, path, body, signal) {
     if (error.name === "AbortError") throw error;
     throw new Refused(0, "The appliance does not answer. Is it up, and is the network?");
   }
+  if (answer.ok && path !== "/auth/session") cached(answer.headers.has("Culvert-Cached"));
   const text = await answer.text();
   let parsed;
   try {

@@ -1,6 +1,6 @@
 // The console: who is logged in, which page is shown, and what the cluster tells of changes.
 
-import { get, remove, onLoggedOut } from "./api.js";
+import { get, remove, onCached, onLoggedOut } from "./api.js";
 import { h, mount, report } from "./dom.js";
 import { listen } from "./events.js";
 import { login } from "./login.js";
@@ -34,9 +34,8 @@ window.addEventListener("hashchange", () => {
 start();
 
 async function start() {
-  let state;
   try {
-    state = await get("/state");
+    await get("/state");
   } catch (error) {
     if (error.status !== 401) mount(app, h("p.fault", error.message));
     return;
@@ -51,6 +50,11 @@ async function start() {
     h("main"),
     h("div#reports", { role: "alert" }));
   if (sessionStorage.getItem("default") === "true" && !location.hash) location.hash = "password";
+  const away = h("p.fault", { hidden: true }, "The database is away: this is what is remembered, and nothing can be changed until it is back. Tunnels stay up.");
+  app.querySelector("header").after(away);
+  onCached((yes) => {
+    away.hidden = !yes;
+  });
   stopListening = listen({
     changed: (types) => {
       const page = pages[current()];
@@ -61,7 +65,6 @@ async function start() {
       status.className = yes ? "good" : "bad";
     },
   });
-  void state;
   show();
 }
 

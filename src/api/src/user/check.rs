@@ -53,7 +53,7 @@ pub fn wish(wish: Wish<'_>) -> Answer<()> {
         ("yubico_id", !wish.yubico_id.is_empty(), "YubiKeys are not asked for yet."),
         ("network_links", !wish.network_links.is_empty(), "Networks behind a user's machine are not there yet."),
         ("client_to_client", wish.client_to_client, "Set inter_client on the server instead."),
-        ("mac_addresses", !wish.mac_addresses.is_empty(), "Hardware addresses are not checked yet."),
+        ("mac_addresses", !wish.mac_addresses.is_empty(), "Hardware addresses can't be set yet."),
         ("port_forwarding", !wish.port_forwarding.is_empty(), "Ports are not forwarded yet."),
     ];
     if let Some((field, _, why)) = refused.into_iter().find(|(_, asked, _)| *asked) {

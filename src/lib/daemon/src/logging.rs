@@ -21,7 +21,8 @@ const JOURNAL: &str = "/run/systemd/journal/socket";
 /// needs, so it must run before the sandbox is entered.
 pub(crate) fn start(role: Role, level: Option<&str>, stream: Option<&str>) -> Result<(), Error> {
     let level = level.unwrap_or(DEFAULT);
-    let filter = EnvFilter::builder().parse(level).map_err(|error| {
+    // A stranger can make the HTTP/2 library warn as often as it likes, once per connection.
+    let filter = EnvFilter::builder().parse(format!("{level},h2=error")).map_err(|error| {
         Error::Configuration(format!(
             "the log level {level} is not understood ({error}); give error, warn, info, debug or trace"
         ))

@@ -18,8 +18,10 @@ pub struct Stored<T> {
 
 impl<T: Record> Stored<T> {
     pub(crate) fn read(row: Row) -> Result<Self, Failure> {
+        // What the parser says quotes the value, which may be a secret: the place must do.
         let record = serde_json::from_slice(&row.body).map_err(|error| {
-            Failure::Invalid(format!("the record {} in {} is damaged: {error}", row.id, T::KIND.name()))
+            let place = error.column();
+            Failure::Invalid(format!("the record {} in {} is damaged at byte {place}", row.id, T::KIND.name()))
         })?;
         Ok(Self { record, revision: row.revision, lease: row.lease })
     }
