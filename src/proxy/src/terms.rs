@@ -99,7 +99,7 @@ async fn hear(mut stream: UnixStream, terms: &watch::Sender<Option<Terms>>, shar
             Ok(new) => {
                 shared.gate.allow(heard.rate, heard.burst);
                 terms.send_replace(Some(new));
-                tracing::info!(terms = ?heard, "serving by new terms");
+                tracing::info!(rate = heard.rate, burst = heard.burst, "serving by new terms");
             }
             Err(error) => tracing::error!(%error, "the console's certificate can't be used, the one before stays"),
         }

@@ -1,6 +1,8 @@
 //! Between the bus and everybody who reads or writes records: many requests at a time on one stream, answered in any
 //! order. Every frame is a [`Call`] or an [`Answer`].
 
+use std::fmt;
+
 use culvert_model::{HostId, Id, Kind, Millis};
 use serde::{Deserialize, Serialize};
 
@@ -147,7 +149,7 @@ pub enum Key {
 }
 
 /// A change to one record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Write {
     /// Make a record; refused if its id is there.
     Insert {
@@ -212,6 +214,21 @@ impl Write {
             | Self::Add { kind, id, .. }
             | Self::Check { kind, id, .. } => (*kind, id),
         }
+    }
+}
+
+/// What is written may be a secret: only what it is written to is printed.
+impl fmt::Debug for Write {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verb = match self {
+            Self::Insert { .. } => "insert",
+            Self::Update { .. } => "update",
+            Self::Delete { .. } => "delete",
+            Self::Add { .. } => "add",
+            Self::Check { .. } => "check",
+        };
+        let (kind, id) = self.target();
+        write!(f, "{verb} {}/{id}", kind.name())
     }
 }
 
@@ -280,7 +297,7 @@ pub enum Reply {
 }
 
 /// A record as the store has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Row {
     /// Its id.
     pub id: String,
@@ -290,6 +307,16 @@ pub struct Row {
     pub body: Vec<u8>,
     /// Its lease, if anybody ever took one.
     pub lease: Option<Lease>,
+}
+
+/// The body may be a secret: only its length is printed.
+impl fmt::Debug for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let body = format_args!("{} bytes", self.body.len());
+        let mut row = f.debug_struct("Row");
+        row.field("id", &self.id).field("revision", &self.revision).field("body", &body).field("lease", &self.lease);
+        row.finish()
+    }
 }
 
 /// A record's lease.
@@ -359,4 +386,19 @@ pub enum Fault {
     Unknown,
     /// Too many requests of this caller are open. Nothing was changed. Try again.
     Busy,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_not_printed() {
+        let (id, body) = ("1".to_string(), b"secret".to_vec());
+        let printed = format!("{:?}", body);
+        let row = Row { id: id.clone(), revision: 1, body: body.clone(), lease: None };
+        let write = Write::Insert { kind: Kind::CaKey, id, body };
+        assert_eq!(format!("{write:?}"), "insert ca_keys/1");
+        assert!(!format!("{row:?}").contains(&printed));
+    }
 }
