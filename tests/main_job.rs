@@ -121,6 +121,9 @@ fn nothing_left_after_interrupt(story: &mut Story, server: &str, organization: &
     let tables = story.server.command("nft").args(["list", "tables"]).output()?;
     ensure!(tables.stdout.is_empty(), "left: {}", String::from_utf8_lossy(&tables.stdout));
 
+    let log = story.appliance.state().join("bus/store.sqlite-wal");
+    ensure!(!log.exists(), "the store's file is not whole by itself: a copy of it would be empty");
+
     story.appliance.start_again()?;
     let name = story.console.get(&format!("/user/{organization}/{user}"))?["name"].clone();
     ensure!(name == "alice", "the user is still there: {name}");

@@ -13,7 +13,7 @@ mod writer;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use culvert_model::{HostId, Id, Kind, Millis};
@@ -34,12 +34,25 @@ const DEADLINE: Duration = Duration::from_secs(5);
 /// Requests that wait for the writer, and for the reader.
 const QUEUE: usize = 1024;
 
-/// The embedded store. It lives as long as somebody has it.
+/// The embedded store. It lives as long as somebody has it; whoever drops it last waits until the file is closed.
 #[derive(Debug)]
 pub struct Embedded {
     jobs: mpsc::Sender<Job>,
     asked: mpsc::Sender<Ask>,
     tail: broadcast::Sender<Tail>,
+    // Behind the senders: when it is dropped, the threads have been told that nobody is left.
+    _closing: Closing,
+}
+
+/// Waits for the writer, which waits for the reader.
+#[derive(Debug)]
+struct Closing(Option<JoinHandle<()>>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        // A thread that panicked has said so itself.
+        let _ = self.0.take().map(JoinHandle::join);
+    }
 }
 
 impl Embedded {
@@ -76,9 +89,15 @@ impl Embedded {
         };
         let (asked, waiting) = mpsc::channel(QUEUE);
         let reader = Reader { connection: reading, clock, asked: waiting, complaint };
-        begin(path, "store-writer", || writer.run())?;
-        begin(path, "store-reader", || reader.run())?;
-        Ok(Self { jobs, asked, tail })
+        let reading = begin(path, "store-reader", || reader.run())?;
+        let writing = begin(path, "store-writer", || {
+            let connection = writer.run();
+            // SQLite folds its log into the file when the last connection is closed; of two that are closed at once, none
+            // is the last.
+            let _ = reading.join();
+            drop(connection);
+        })?;
+        Ok(Self { jobs, asked, tail, _closing: Closing(Some(writing)) })
     }
 
     async fn order(&self, order: Order) -> Answer<Outcome> {
@@ -110,9 +129,9 @@ async fn send<T>(queue: &mpsc::Sender<T>, it: T, deadline: Instant) -> Result<()
     }
 }
 
-fn begin(path: &Path, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
+fn begin(path: &Path, name: &str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
     let failed = |error: io::Error| OpenError::Io(PathBuf::from(path).display().to_string(), error);
-    thread::Builder::new().name(name.into()).spawn(run).map(drop).map_err(failed)
+    thread::Builder::new().name(name.into()).spawn(run).map_err(failed)
 }
 
 impl Store for Embedded {

@@ -85,8 +85,8 @@ pub struct Writer {
 type Carried = (Vec<Answer<Outcome>>, Vec<Change>);
 
 impl Writer {
-    /// Until nobody is left who could ask.
-    pub fn run(mut self) {
+    /// Until nobody is left who could ask. The connection comes back: it is to be closed last.
+    pub fn run(mut self) -> Connection {
         while let Some(first) = self.jobs.blocking_recv() {
             let mut group = vec![first];
             while group.len() < GROUP
@@ -96,6 +96,7 @@ impl Writer {
             }
             self.carry_out(group);
         }
+        self.connection
     }
 
     fn carry_out(&mut self, group: Vec<Job>) {
