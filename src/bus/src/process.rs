@@ -27,6 +27,9 @@ const AGAIN: Duration = Duration::from_secs(1);
 ///
 /// It cannot start, or another machine has this host's id. Each error says what to do.
 pub async fn run(mut context: Context) -> Result<(), Box<dyn Error>> {
+    if context.options.flag("errand") {
+        return crate::errand::run(context).await;
+    }
     let folder = context.state.join("bus");
     let identity = Identity::keep(&folder)?;
     let listener = context.sockets.unix_listener("bus")?;

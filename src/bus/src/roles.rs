@@ -30,6 +30,8 @@ const fn line(kind: Kind, cached: &str, api: Rights, pools: Rights, queue: Right
 #[rustfmt::skip]
 const TABLE: &[Line] = &[
     //                           cached    api      pools  queue   tasks    vpn
+    // The buses keep it, past this table.
+    line(Kind::Cluster,         "cached", "r",     "",    "",     "",      ""),
     line(Kind::Host,            "cached", "riud",  "r",   "r",    "rud",   "ru"),
     line(Kind::Admin,           "cached", "riud",  "",    "",     "",      ""),
     line(Kind::AdminSecret,     "",       "riud",  "",    "",     "",      ""),

@@ -46,8 +46,7 @@ pub fn reset_password(place: &Place, output: Output) -> Result<ExitCode, Trouble
 
 /// The run folder of an appliance.
 fn run_folder(place: &Place) -> std::path::PathBuf {
-    let state = std::path::absolute(&place.state).unwrap_or_else(|_| place.state.clone());
-    Settings::run_folder(&state)
+    Settings::run_folder(&place.absolute())
 }
 
 fn wanted(place: &Place, method: Method, path: &str) -> Result<Value, Trouble> {

@@ -44,6 +44,9 @@ pub enum Command {
     DefaultPassword(Place),
     /// Give the first administrator a new one-time password and end all logins. Needs root.
     ResetPassword(Place),
+    /// Look at a database.
+    #[command(subcommand)]
+    Store(StoreCommand),
     /// Print the console's address and the next steps once the supervisor says on standard input that all is up.
     #[command(hide = true)]
     Announce {
@@ -59,12 +62,38 @@ pub enum Command {
     },
 }
 
+/// What to do with a database.
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// Say step by step whether a MongoDB can be used, and what to do if not. Needs root.
+    Check(Database),
+}
+
+/// A database, and the appliance that is to use it.
+#[derive(Debug, Args)]
+pub struct Database {
+    /// Its URI, @FILE with the URI in that file, or - for standard input.
+    #[arg(value_name = "mongodb://...|@FILE|-")]
+    pub uri: String,
+    /// Which appliance is meant.
+    #[command(flatten)]
+    pub place: Place,
+}
+
 /// Which appliance is meant.
 #[derive(Debug, Args)]
 pub struct Place {
     /// The folder that the appliance keeps its state in.
     #[arg(long, value_name = "DIR", default_value = Settings::STATE)]
     pub state: PathBuf,
+}
+
+impl Place {
+    /// The state folder from the root.
+    #[must_use]
+    pub fn absolute(&self) -> PathBuf {
+        std::path::absolute(&self.state).unwrap_or_else(|_| self.state.clone())
+    }
 }
 
 /// The configuration: a file, and what replaces it on the command line.

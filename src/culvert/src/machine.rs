@@ -130,9 +130,23 @@ fn make(role: Role) -> Result<User, Trouble> {
 ///
 /// # Errors
 ///
-/// The folder can't be made, somebody else could change it, or the bus can't get to it.
+/// As [`state`].
 pub fn folders(settings: &Settings) -> Result<String, Trouble> {
-    let state = &settings.state;
+    let (bus, owner) = state(&settings.state)?;
+    let uri = match &settings.store {
+        Store::Embedded => return Ok("embedded".into()),
+        Store::Uri(uri) | Store::File(_, uri) => uri,
+    };
+    let kept = keep(&bus, uri, &owner).map_err(|error| unmade(&bus.join("uri"), &error))?;
+    Ok(format!("@{}", kept.display()))
+}
+
+/// Makes the state folder, and the bus's folder in it. Returns the latter and its owner.
+///
+/// # Errors
+///
+/// The folder can't be made, somebody else could change it, or the bus can't get to it.
+pub fn state(state: &Path) -> Result<(PathBuf, User), Trouble> {
     if let Some(closed) = state.ancestors().find(|folder| folder.is_dir() && !others_may_enter(folder)) {
         return Err(Trouble::Failed(format!(
             "{}: other users may not enter this folder, so the bus can't reach its state in {}: choose another --state, \
@@ -150,12 +164,7 @@ pub fn folders(settings: &Settings) -> Result<String, Trouble> {
         _ => {}
     }
     own(&bus, &owner).map_err(|error| unmade(&bus, &error))?;
-    let uri = match &settings.store {
-        Store::Embedded => return Ok("embedded".into()),
-        Store::Uri(uri) | Store::File(_, uri) => uri,
-    };
-    let kept = keep(&bus, uri, &owner).map_err(|error| unmade(&bus.join("uri"), &error))?;
-    Ok(format!("@{}", kept.display()))
+    Ok((bus, owner))
 }
 
 /// What is wrong with a file or folder that can't be made, and what to do.

@@ -10,16 +10,18 @@ mod appliance;
 mod arguments;
 mod ask;
 mod configuration;
+mod errand;
 mod machine;
 mod print;
 mod run;
 mod settings;
+mod store;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{Arguments, Command, StoreCommand};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -29,6 +31,7 @@ fn main() -> ExitCode {
         Command::Check(given) => configuration::check(&given, arguments.output),
         Command::Status(given) => appliance::status(&given, arguments.output),
         Command::DefaultPassword(given) => appliance::default_password(&given, arguments.output),
+        Command::Store(StoreCommand::Check(given)) => store::check(&given, arguments.output),
         Command::ResetPassword(given) => appliance::reset_password(&given, arguments.output),
     };
     done.unwrap_or_else(|trouble| {

@@ -63,7 +63,7 @@ fn readable_by_others(file: &Path) -> bool {
 }
 
 /// The folder that this program lies in: the others lie beside it, where their users can run them.
-fn binaries() -> Result<PathBuf, Trouble> {
+pub fn binaries() -> Result<PathBuf, Trouble> {
     let failed = |error: std::io::Error| Trouble::Failed(format!("this program's own folder is not known: {error}"));
     let program = std::env::current_exe().and_then(|program| program.canonicalize()).map_err(failed)?;
     let folder = program.parent().ok_or_else(|| Trouble::Failed("this program lies in no folder".into()))?;

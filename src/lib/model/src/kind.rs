@@ -62,6 +62,8 @@ macro_rules! kinds {
 }
 
 kinds! {
+    /// What the whole database is: one record, which the buses keep.
+    Cluster = "cluster", scope None, announced true, [];
     /// A machine of the cluster. Its lease is its heartbeat.
     Host = "hosts", scope None, announced true, [index("by_name", &["name"])];
     /// Who may use the console and the API.

@@ -4,6 +4,7 @@
 //! bytes, big-endian; on a sequenced-packet socket a message is a packet. Every edge has a cap.
 
 pub mod bus;
+pub mod errand;
 pub mod helper;
 pub mod proxy;
 

@@ -5,6 +5,42 @@ use serde::{Deserialize, Serialize};
 use super::record;
 use crate::{HostId, Id, Millis};
 
+/// Whether a database may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ClusterState {
+    /// By everybody.
+    Ready,
+    /// Not yet: a host moves its records in.
+    Importing,
+    /// No more: its only host takes its records along.
+    Leaving,
+    /// No more: they were taken along.
+    Left,
+}
+
+/// What the whole database is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// [`Cluster::ID`].
+    pub id: String,
+    /// Whether it may be used.
+    pub state: ClusterState,
+    /// The host that moves its records, or moved them last.
+    pub by: Option<HostId>,
+    /// Since when, milliseconds since 1970 by the store's clock.
+    pub since: Millis,
+    /// The format that all records have at least, and in which they are written: that of the oldest release in the
+    /// cluster.
+    pub format: u32,
+}
+record!(Cluster);
+
+impl Cluster {
+    /// The id of the one record of this kind.
+    pub const ID: &'static str = "cluster";
+}
+
 /// Whether a host is there, as its lease told when somebody last looked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,0 +1,52 @@
+//! One errand for `culvert`, instead of serving: what touches the database or reads a stranger's file happens in the bus's
+//! sandbox, whoever asks.
+
+mod check;
+
+use std::error::Error;
+use std::fs::File;
+
+use culvert_daemon::Context;
+use culvert_wire::errand::{Errand, Report, read, write};
+
+/// Where reports go.
+#[derive(Debug)]
+pub struct Reporter(File);
+
+impl Reporter {
+    /// Tells the one who waits. That nobody waits any more is noticed where it matters: at the end.
+    pub fn tell(&mut self, report: &Report) {
+        let _ = write(&mut self.0, report);
+    }
+}
+
+/// Runs the errand that was handed over.
+///
+/// # Errors
+///
+/// None was, or nobody waits for its end. That the errand itself failed is a report.
+pub async fn run(mut context: Context) -> Result<(), Box<dyn Error>> {
+    let mut taken = |name: &str| {
+        let missing =
+            || culvert_daemon::Error::Start(format!("the descriptor `{name}` is missing: `culvert` starts this"));
+        context.sockets.take(name).map(File::from).ok_or_else(missing)
+    };
+    let (mut errand, report) = (taken("errand")?, taken("report")?);
+    let mut reporter = Reporter(report);
+    let errand = read(&mut errand)?.ok_or("there is no errand")?;
+    let done = tokio::select! {
+        done = carry_out(errand, &context, &mut reporter) => done,
+        () = context.stopped() => Err("it was ended".into()),
+    };
+    let last = match done {
+        Ok(text) => Report::Done(text),
+        Err(error) => Report::Failed(error.to_string()),
+    };
+    Ok(write(&mut reporter.0, &last)?)
+}
+
+async fn carry_out(errand: Errand, _context: &Context, reporter: &mut Reporter) -> Result<String, Box<dyn Error>> {
+    match errand {
+        Errand::Check { uri } => check::run(&uri, reporter).await,
+    }
+}

@@ -1,0 +1,121 @@
+//! Between `culvert` and a `culvert-bus` that it starts for one errand, in the bus's sandbox and under its user: whatever
+//! touches the database or reads a stranger's file happens there, never in the caller, who is root.
+//!
+//! The errand comes in the descriptor `errand`, the reports go to the descriptor `report`: each a length of four bytes,
+//! big-endian, and a message. A descriptor `archive` is the file that is written or read.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::{decode, encode};
+
+/// The longest message in bytes.
+const MESSAGE: u32 = 1 << 20;
+
+/// What is to be done.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Errand {
+    /// Look, step by step, whether the database at this URI can be used.
+    Check {
+        /// It may hold a password.
+        uri: String,
+    },
+}
+
+/// Errands hold passwords.
+impl fmt::Debug for Errand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Check { .. } => "check",
+        })
+    }
+}
+
+/// What came of it so far. The last one is [`Report::Done`] or [`Report::Failed`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Report {
+    /// One of several steps.
+    Step {
+        /// Its name.
+        name: String,
+        /// Whether it went well.
+        good: bool,
+        /// What was found, or what went wrong and what to do, in one line.
+        text: String,
+    },
+    /// How far something is that takes long.
+    Progress {
+        /// What.
+        what: String,
+        /// So much of it is done.
+        done: u64,
+        /// So much there is.
+        total: u64,
+    },
+    /// It is done. The text is for people.
+    Done(String),
+    /// It failed. The text says what to do.
+    Failed(String),
+}
+
+/// Writes a message.
+///
+/// # Errors
+///
+/// Nobody reads it, or it is too long.
+pub fn write<T: Serialize>(to: &mut impl Write, message: &T) -> io::Result<()> {
+    let bytes = encode(message).map_err(io::Error::other)?;
+    let length = u32::try_from(bytes.len()).ok().filter(|length| *length <= MESSAGE);
+    let length = length.ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the message is too long"))?;
+    to.write_all(&[&length.to_be_bytes()[..], &bytes].concat())?;
+    to.flush()
+}
+
+/// Reads a message; nothing at the end.
+///
+/// # Errors
+///
+/// It is malformed or cut.
+pub fn read<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<T>> {
+    let mut length = [0; 4];
+    match from.read_exact(&mut length) {
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
+        read => read?,
+    }
+    let length = u32::from_be_bytes(length);
+    if length > MESSAGE {
+        return Err(io::Error::new(ErrorKind::InvalidData, "the message is too long"));
+    }
+    let mut bytes = vec![0; length as usize];
+    from.read_exact(&mut bytes)?;
+    decode(&bytes).map(Some).map_err(|error| io::Error::new(ErrorKind::InvalidData, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_follow_each_other() {
+        let mut stream = Vec::new();
+        let step = Report::Step { name: "resolve".into(), good: true, text: "3 addresses".into() };
+        for report in [&step, &Report::Done(String::new())] {
+            write(&mut stream, report).expect("there is room");
+        }
+        let mut rest = stream.as_slice();
+        assert_eq!(read(&mut rest).expect("whole"), Some(step));
+        assert_eq!(read(&mut rest).expect("whole"), Some(Report::Done(String::new())));
+        assert_eq!(read::<Report>(&mut rest).expect("the end"), None);
+        assert!(read::<Report>(&mut &stream[..6]).is_err());
+        assert!(read::<Report>(&mut &[0xff; 8][..]).is_err());
+    }
+
+    #[test]
+    fn passwords_are_not_printed() {
+        let errand = Errand::Check { uri: "mongodb://u:secret@h/".into() };
+        assert!(!format!("{errand:?}").contains("secret"));
+    }
+}
