@@ -10,3 +10,4 @@ pub mod request;
 pub mod roles;
 pub mod server;
 pub mod store;
+pub mod transfer;

@@ -10,6 +10,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::bus::FRAME;
 use crate::{decode, encode};
 
 /// The longest message in bytes.
@@ -67,8 +68,21 @@ pub enum Report {
 ///
 /// Nobody reads it, or it is too long.
 pub fn write<T: Serialize>(to: &mut impl Write, message: &T) -> io::Result<()> {
+    write_within(to, message, MESSAGE)
+}
+
+/// Writes a message that may be as long as a frame between processes.
+///
+/// # Errors
+///
+/// As [`write`].
+pub fn write_long<T: Serialize>(to: &mut impl Write, message: &T) -> io::Result<()> {
+    write_within(to, message, FRAME as u32)
+}
+
+fn write_within<T: Serialize>(to: &mut impl Write, message: &T, most: u32) -> io::Result<()> {
     let bytes = encode(message).map_err(io::Error::other)?;
-    let length = u32::try_from(bytes.len()).ok().filter(|length| *length <= MESSAGE);
+    let length = u32::try_from(bytes.len()).ok().filter(|length| *length <= most);
     let length = length.ok_or_else(|| io::Error::new(ErrorKind::InvalidInput, "the message is too long"))?;
     to.write_all(&[&length.to_be_bytes()[..], &bytes].concat())?;
     to.flush()
@@ -80,13 +94,26 @@ pub fn write<T: Serialize>(to: &mut impl Write, message: &T) -> io::Result<()> {
 ///
 /// It is malformed or cut.
 pub fn read<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<T>> {
+    read_within(from, MESSAGE)
+}
+
+/// Reads a message that [`write_long`] wrote.
+///
+/// # Errors
+///
+/// As [`read`].
+pub fn read_long<T: DeserializeOwned>(from: &mut impl Read) -> io::Result<Option<T>> {
+    read_within(from, FRAME as u32)
+}
+
+fn read_within<T: DeserializeOwned>(from: &mut impl Read, most: u32) -> io::Result<Option<T>> {
     let mut length = [0; 4];
     match from.read_exact(&mut length) {
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(None),
         read => read?,
     }
     let length = u32::from_be_bytes(length);
-    if length > MESSAGE {
+    if length > most {
         return Err(io::Error::new(ErrorKind::InvalidData, "the message is too long"));
     }
     let mut bytes = vec![0; length as usize];
