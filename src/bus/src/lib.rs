@@ -2,6 +2,7 @@
 //! use the stores directly.
 
 pub mod choice;
+pub mod cluster;
 pub mod errand;
 pub mod heartbeat;
 pub mod identity;

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use crate::choice::{Choice, Uri};
+use crate::cluster;
 use crate::heartbeat::{self, Machine};
 use crate::identity::Identity;
 use crate::server::Server;
@@ -36,6 +37,7 @@ pub async fn run(mut context: Context) -> Result<(), Box<dyn Error>> {
     match Choice::read(context.options.get("store"))? {
         Choice::Embedded => {
             let store = Embedded::open(&folder.join("store.sqlite"), identity.host)?;
+            cluster::ensure(&store).await?;
             serve(&context, &listener, identity, Arc::new(store), None).await
         }
         Choice::Mongo(uri) => {
@@ -55,21 +57,26 @@ pub async fn run(mut context: Context) -> Result<(), Box<dyn Error>> {
 async fn reach(uri: &Uri, host: HostId) -> Mongo {
     let mut said = None;
     loop {
-        match Mongo::connect(uri.reveal(), host).await {
+        let text = match connect(uri, host).await {
             Ok(mongo) => {
                 tracing::info!("the database is reached");
                 return mongo;
             }
-            Err(error) => {
-                let text = error.to_string();
-                if said.as_ref() != Some(&text) {
-                    tracing::error!("{text}");
-                    said = Some(text);
-                }
-                sleep(AGAIN).await;
-            }
+            Err(error) => error.to_string(),
+        };
+        if said.as_ref() != Some(&text) {
+            tracing::error!("{text}");
+            said = Some(text);
         }
+        sleep(AGAIN).await;
     }
+}
+
+/// The database, if this release may serve from it.
+async fn connect(uri: &Uri, host: HostId) -> Result<Mongo, Box<dyn Error + Send + Sync>> {
+    let mongo = Mongo::connect(uri.reveal(), host).await?;
+    cluster::ensure(&mongo).await?;
+    Ok(mongo)
 }
 
 async fn serve<S: Store>(

@@ -65,6 +65,14 @@ pub enum Tail {
     Gap,
 }
 
+/// An id for a write that no other write has.
+#[must_use]
+pub fn write_id() -> u128 {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the kernel gives random bytes to every process");
+    u128::from_be_bytes(bytes)
+}
+
 /// Where records are kept.
 pub trait Store: Send + Sync + 'static {
     /// One record.

@@ -3,6 +3,13 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The format of this release: rises by one with each release that changes the shape of any kind. A release works on
+/// databases of its own format and of the one before.
+pub const FORMAT: u32 = 1;
+
+/// The first release that knew each format, from the first on.
+pub const RELEASES: &[&str] = &["0.1.0"];
+
 /// An index that a kind declares. Records are found by equality on the first fields and a range over the next, in the
 /// index's order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +32,7 @@ const fn unique(name: &'static str, fields: &'static [&'static str]) -> Index {
 }
 
 macro_rules! kinds {
-    ($($(#[$doc:meta])* $kind:ident = $name:literal, scope $scope:expr, announced $announced:literal, [$($index:expr),* $(,)?];)+) => {
+    ($($(#[$doc:meta])* $kind:ident = $name:literal, version $version:literal, scope $scope:expr, announced $announced:literal, [$($index:expr),* $(,)?];)+) => {
         /// A kind of record.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
         pub enum Kind { $($(#[$doc])* $kind),+ }
@@ -38,6 +45,13 @@ macro_rules! kinds {
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$kind => $name),+ }
+            }
+
+            /// The version of the kind's shape in this release. It rises with each step that changes the shape; fields that
+            /// older releases may ignore, and that may be missing, need no step.
+            #[must_use]
+            pub const fn version(self) -> u32 {
+                match self { $(Self::$kind => $version),+ }
             }
 
             /// The field whose value goes along with every announced change, so that a listener knows whether it cares.
@@ -63,69 +77,69 @@ macro_rules! kinds {
 
 kinds! {
     /// What the whole database is: one record, which the buses keep.
-    Cluster = "cluster", scope None, announced true, [];
+    Cluster = "cluster", version 1, scope None, announced true, [];
     /// A machine of the cluster. Its lease is its heartbeat.
-    Host = "hosts", scope None, announced true, [index("by_name", &["name"])];
+    Host = "hosts", version 1, scope None, announced true, [index("by_name", &["name"])];
     /// Who may use the console and the API.
-    Admin = "administrators", scope None, announced true,
+    Admin = "administrators", version 1, scope None, announced true,
         [unique("by_username", &["username"]), unique("by_token", &["token"])];
     /// An administrator's password hash and API secret.
-    AdminSecret = "administrator_secrets", scope None, announced false, [];
+    AdminSecret = "administrator_secrets", version 1, scope None, announced false, [];
     /// A console login, under the hash of its token.
-    Session = "sessions", scope None, announced false,
+    Session = "sessions", version 1, scope None, announced false,
         [index("by_admin", &["admin"]), index("by_expiry", &["expires"])];
     /// The cluster's settings: one record.
-    Settings = "settings", scope None, announced true, [];
+    Settings = "settings", version 1, scope None, announced true, [];
     /// An organisation with its CA certificate.
-    Organization = "organizations", scope None, announced true, [index("by_name", &["name"])];
+    Organization = "organizations", version 1, scope None, announced true, [index("by_name", &["name"])];
     /// An organisation's CA key.
-    CaKey = "ca_keys", scope None, announced false, [];
+    CaKey = "ca_keys", version 1, scope None, announced false, [];
     /// Somebody who may connect.
-    User = "users", scope Some("organization"), announced true,
+    User = "users", version 1, scope Some("organization"), announced true,
         [index("by_organization", &["organization", "name"])];
     /// A user's PIN hash and the secrets of the user's profiles.
-    UserSecret = "user_secrets", scope None, announced false, [];
+    UserSecret = "user_secrets", version 1, scope None, announced false, [];
     /// A certificate of a user or a server, or one that is kept ready for them.
-    Certificate = "certificates", scope Some("organization"), announced true, [
+    Certificate = "certificates", version 1, scope Some("organization"), announced true, [
         index("by_pool", &["organization", "purpose", "state"]),
         index("by_reservation", &["reserved"]),
         index("by_subject", &["subject"]),
         unique("by_fingerprint", &["fingerprint"]),
     ];
     /// The private key to a certificate.
-    CertificateKey = "certificate_keys", scope None, announced false, [];
+    CertificateKey = "certificate_keys", version 1, scope None, announced false, [];
     /// A VPN server with its organisations, hosts and routes.
-    Server = "servers", scope None, announced true, [index("by_name", &["name"])];
+    Server = "servers", version 1, scope None, announced true, [index("by_name", &["name"])];
     /// The keys that a server's clients share.
-    ServerKey = "server_keys", scope None, announced false, [];
+    ServerKey = "server_keys", version 1, scope None, announced false, [];
     /// A server's instance on a host, held by lease.
-    Instance = "instances", scope Some("server"), announced true,
+    Instance = "instances", version 1, scope Some("server"), announced true,
         [index("by_server", &["server"]), index("by_host", &["host"])];
     /// The tunnel address of a user on a server.
-    Address = "addresses", scope Some("server"), announced false, [
+    Address = "addresses", version 1, scope Some("server"), announced false, [
         unique("by_address", &["server", "address"]),
         index("by_user", &["user"]),
     ];
     /// A client that is connected.
-    Connection = "connections", scope Some("server"), announced true,
+    Connection = "connections", version 1, scope Some("server"), announced true,
         [index("by_server", &["server"]), index("by_user", &["user"]), index("by_host", &["host"])];
     /// The last lines of what an instance printed.
-    Output = "outputs", scope Some("server"), announced true, [index("by_server", &["server"])];
+    Output = "outputs", version 1, scope Some("server"), announced true, [index("by_server", &["server"])];
     /// Work that takes long, under its idempotency key, held by lease while it is done.
-    Job = "jobs", scope None, announced true,
+    Job = "jobs", version 1, scope None, announced true,
         [index("by_state", &["state", "priority", "created"])];
     /// A task and when it is due, held by lease while it runs.
-    Task = "tasks", scope None, announced true, [];
+    Task = "tasks", version 1, scope None, announced true, [];
     /// A nonce that was used.
-    Nonce = "nonces", scope None, announced false, [index("by_expiry", &["expires"])];
+    Nonce = "nonces", version 1, scope None, announced false, [index("by_expiry", &["expires"])];
     /// What happened, for administrators.
-    Log = "log", scope None, announced true, [index("by_time", &["timestamp"])];
+    Log = "log", version 1, scope None, announced true, [index("by_time", &["timestamp"])];
     /// The console's certificate: one record.
-    Tls = "tls", scope None, announced true, [];
+    Tls = "tls", version 1, scope None, announced true, [];
     /// The key to the console's certificate.
-    TlsKey = "tls_keys", scope None, announced false, [];
+    TlsKey = "tls_keys", version 1, scope None, announced false, [];
     /// A link to a user's profiles that works without logging in.
-    ProfileLink = "profile_links", scope None, announced false, [
+    ProfileLink = "profile_links", version 1, scope None, announced false, [
         unique("by_user", &["user"]),
         unique("by_short", &["short"]),
         index("by_expiry", &["expires"]),

@@ -10,7 +10,7 @@ mod role;
 mod value;
 
 pub use id::{BadId, HostId, Id};
-pub use kind::{Index, Kind};
+pub use kind::{FORMAT, Index, Kind, RELEASES};
 pub use record::{Bytes, Record};
 pub use role::Role;
 pub use value::{BadValue, Cipher, Digest, Millis, Port, Protocol, Slot};

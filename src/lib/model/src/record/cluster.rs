@@ -19,7 +19,22 @@ pub enum ClusterState {
     Left,
 }
 
-/// What the whole database is.
+/// How far the records of a database are on their way to its format.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Migration {
+    /// The name of the kind that is being looked at.
+    pub kind: String,
+    /// The last record of it that was looked at; empty at its beginning.
+    pub after: String,
+    /// So many records were looked at.
+    pub looked: u64,
+    /// So many of them were changed.
+    pub changed: u64,
+    /// So many of them cannot be: they are damaged.
+    pub failed: u64,
+}
+
+/// What the whole database is. Its shape only ever grows, so that every release can read why it may not work on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cluster {
     /// [`Cluster::ID`].
@@ -33,6 +48,12 @@ pub struct Cluster {
     /// The format that all records have at least, and in which they are written: that of the oldest release in the
     /// cluster.
     pub format: u32,
+    /// The version of Culvert that brought it to this format: what is older must not work on it.
+    #[serde(default)]
+    pub version: String,
+    /// How far the records are that were there before; nothing once all are of this format.
+    #[serde(default)]
+    pub migration: Option<Migration>,
 }
 record!(Cluster);
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use access::{Admin, AdminSecret, Nonce, Session, Tls, TlsKey};
-pub use cluster::{Cluster, ClusterState, Host, HostStatus, Log, Settings};
+pub use cluster::{Cluster, ClusterState, Host, HostStatus, Log, Migration, Settings};
 pub use user::{
     CaKey, Certificate, CertificateKey, CertificateState, Organization, PortForward, ProfileLink, Purpose, User,
     UserSecret,
