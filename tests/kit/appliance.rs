@@ -17,7 +17,7 @@ use crate::namespace::{Namespace, succeed};
 /// How an appliance is started.
 #[derive(Debug, Clone)]
 pub struct Setup {
-    /// Where records are kept, as `--store` wants it.
+    /// Where records are kept, as `--store` wants it; empty where `culvert join` and `culvert leave` decide.
     pub store: String,
     /// Whether it has no console.
     pub headless: bool,
@@ -208,7 +208,10 @@ fn launch(namespace: &Namespace, setup: &Setup, state: &Path) -> Result<(Child, 
     let log = File::options().create(true).append(true).open(state.join("log"))?;
     let mut command = namespace.command(setup.binaries.join("culvert"));
     command.arg("run").arg("--state").arg(state).args(["--listen", &setup.listen, "--redirect", &setup.redirect]);
-    command.args(["--store", &setup.store, "--log", &setup.log]);
+    command.args(["--log", &setup.log]);
+    if !setup.store.is_empty() {
+        command.args(["--store", &setup.store]);
+    }
     if setup.headless {
         command.arg("--headless");
     }

@@ -7,6 +7,9 @@
 //! | `GET /v1/cli/status` | this host, the store, servers and hosts |
 //! | `GET /v1/cli/default-password` | `{"username", "password"}`, or 404 when it was changed |
 //! | `POST /v1/cli/reset-password` | likewise, with a new one-time password |
+//! | `GET /v1/cli/store` | where records are kept, and how far a move is |
+//! | `POST /v1/cli/store/restart` | the bus starts again, with what was changed in the state folder |
+//! | `POST /v1/cli/store/detach` | this host runs no server any more: it is about to leave its cluster |
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -22,7 +25,7 @@ use tokio::time::timeout;
 use crate::answer::{Answer, No};
 use crate::api::Api;
 use crate::first::{self, Credentials};
-use crate::{host, overview, server};
+use crate::{host, overview, server, store};
 
 /// How long the first administrator is waited for after a start.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -35,6 +38,9 @@ pub fn router(api: Api) -> Router {
         .route("/v1/cli/status", get(status))
         .route("/v1/cli/default-password", get(default_password))
         .route("/v1/cli/reset-password", post(reset_password))
+        .route("/v1/cli/store", get(async |State(api)| store::standing(&api).await.map(Json)))
+        .route("/v1/cli/store/restart", post(async |State(api)| store::restart(&api).await.map(Json)))
+        .route("/v1/cli/store/detach", post(async |State(api)| store::detach(&api).await.map(Json)))
         .fallback(async || No::missing("page"))
         .with_state(api)
 }

@@ -33,6 +33,7 @@ pub mod server;
 pub mod session;
 pub mod settings;
 pub mod signature;
+mod store;
 pub mod terms;
 pub mod user;
 

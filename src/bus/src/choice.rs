@@ -54,6 +54,37 @@ impl Choice {
     }
 }
 
+/// What is to be moved between the embedded store and the database, before this host serves as usual. Once that is done
+/// there is nothing left to do, however often it is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Move {
+    /// The records of the embedded store go into the database.
+    Import,
+    /// They are left behind.
+    Join,
+    /// This host leaves the database, with the records if it is the only one.
+    Export,
+}
+
+impl Move {
+    /// Reads the option `--transfer`.
+    ///
+    /// # Errors
+    ///
+    /// It is something else.
+    pub fn read(option: Option<&str>) -> Result<Option<Self>, Error> {
+        Ok(Some(match option {
+            None => return Ok(None),
+            Some("import") => Self::Import,
+            Some("join") => Self::Join,
+            Some("export") => Self::Export,
+            Some(_) => {
+                return Err(Error::Configuration("--transfer: this is neither import nor join nor export".into()));
+            }
+        }))
+    }
+}
+
 fn read_uri(file: &Path) -> Result<Uri, String> {
     let name = file.display();
     let failed = |error| format!("the file {name} with the database's URI cannot be read: {error}");

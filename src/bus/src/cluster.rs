@@ -125,8 +125,17 @@ pub async fn ensure<S: Store>(store: &S) -> Result<Cluster, Unusable> {
 pub async fn make<S: Store>(store: &S, state: ClusterState, by: Option<HostId>, format: u32) -> Answer<bool> {
     let version = version_of(format).to_owned();
     let since = store.now().await?;
-    let cluster = Cluster { id: Cluster::ID.into(), state, by, since, format, version, migration: None };
-    let body = serde_json::to_vec(&cluster).expect("a record has a form in JSON");
+    let id = Cluster::ID.into();
+    insert(store, &Cluster { id, state, by, transfer: None, since, format, version, migration: None }).await
+}
+
+/// Makes the record as it is given, unless there is one: whether this one is what stands there now.
+///
+/// # Errors
+///
+/// As the store's.
+pub async fn insert<S: Store>(store: &S, cluster: &Cluster) -> Answer<bool> {
+    let body = serde_json::to_vec(cluster).expect("a record has a form in JSON");
     let insert = Write::Insert { kind: Kind::Cluster, id: cluster.id(), body };
     match store.write(write_id(), vec![insert]).await {
         Ok(_) => Ok(true),
@@ -297,6 +306,7 @@ mod tests {
             id: Cluster::ID.into(),
             state,
             by: Some(host),
+            transfer: None,
             since: 0,
             format,
             version: "7.7.7".into(),

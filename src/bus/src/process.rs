@@ -1,56 +1,215 @@
-//! The process: the store, the heartbeat and the socket, until it is told to end.
+//! The process: the store, the heartbeat and the socket, until it is told to end; and where records are moved between the
+//! embedded store and a database, until they are there.
 
 use std::error::Error;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use culvert_daemon::Context;
-use culvert_model::HostId;
+use culvert_model::{HostId, Id};
+use culvert_wire::bus::Keeper;
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::choice::{Choice, Uri};
+use crate::choice::{Choice, Move, Uri};
 use crate::cluster;
 use crate::heartbeat::{self, Machine};
 use crate::identity::Identity;
 use crate::server::Server;
 use crate::store::embedded::Embedded;
+use crate::store::frozen::Frozen;
 use crate::store::mongo::Mongo;
 use crate::store::{Awaited, Cache, Store};
+use crate::transfer::export::Export;
+use crate::transfer::file;
+use crate::transfer::import::Import;
+use crate::transfer::journal::{Journal, Phase};
+use crate::transfer::told::Told;
 
 /// How long to wait before the database is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// What becomes of the process.
+type Ended = Result<(), Box<dyn Error>>;
 
 /// Runs the bus.
 ///
 /// # Errors
 ///
 /// It cannot start, or another machine has this host's id. Each error says what to do.
-pub async fn run(mut context: Context) -> Result<(), Box<dyn Error>> {
+pub async fn run(mut context: Context) -> Ended {
     if context.options.flag("errand") {
         return crate::errand::run(context).await;
     }
     let folder = context.state.join("bus");
     let identity = Identity::keep(&folder)?;
     let listener = context.sockets.unix_listener("bus")?;
-    match Choice::read(context.options.get("store"))? {
-        Choice::Embedded => {
-            let store = Embedded::open(&folder.join("store.sqlite"), identity.host)?;
-            cluster::ensure(&store).await?;
-            serve(&context, &listener, identity, Arc::new(store), None).await
-        }
-        Choice::Mongo(uri) => {
+    let bus = Bus { context, listener, identity, folder };
+    match (Choice::read(bus.context.options.get("store"))?, Move::read(bus.context.options.get("transfer"))?) {
+        (Choice::Embedded, _) => bus.alone().await,
+        (Choice::Mongo(uri), transfer) => {
             Mongo::check(uri.reveal()).map_err(|error| culvert_daemon::Error::Configuration(error.to_string()))?;
-            let (store, cache) = (Arc::new(Awaited::default()), Arc::new(Cache::default()));
-            let host = identity.host;
-            tokio::select! {
-                served = serve(&context, &listener, identity, store.clone(), Some(cache.clone())) => served,
-                () = async { store.arrive(reach(&uri, host).await).await } => Err("the database's driver ended".into()),
-                () = cache.follow(&*store) => Err("the database's driver ended".into()),
+            match transfer {
+                None => bus.member(&uri).await,
+                Some(Move::Import) => bus.import(uri).await,
+                Some(Move::Join) => bus.join(&uri).await,
+                Some(Move::Export) => bus.export(&uri).await,
             }
         }
     }
+}
+
+/// What it was started with.
+struct Bus {
+    context: Context,
+    listener: UnixListener,
+    identity: Identity,
+    /// Its own folder.
+    folder: PathBuf,
+}
+
+impl Bus {
+    /// A single appliance.
+    async fn alone(&self) -> Ended {
+        match Journal::find(&self.folder)? {
+            // A move that was given up.
+            Some(journal) if journal.phase() == Phase::Copying => journal.end()?,
+            Some(_) => {
+                let text = "this appliance's records are being moved between its own store and a cluster, and it is not \
+                            settled where they are: run the same `culvert join` or `culvert leave` again";
+                return Err(culvert_daemon::Error::Configuration(text.into()).into());
+            }
+            None => {}
+        }
+        let store = Embedded::open(&file::store(&self.folder), self.identity.host)?;
+        cluster::ensure(&store).await?;
+        let store = Arc::new(store);
+        self.serve(&store, self.server(&store, None, &Told::of(Keeper::Embedded))).await
+    }
+
+    /// A member of a cluster.
+    async fn member(&self, uri: &Uri) -> Ended {
+        let (store, cache) = (Arc::new(Awaited::default()), Arc::new(Cache::default()));
+        let server = self.server(&store, Some(cache.clone()), &Told::of(Keeper::Mongo));
+        tokio::select! {
+            served = self.serve(&store, server) => served,
+            () = async { store.arrive(Arc::new(reach(uri, self.identity.host).await)).await } => Err(driver_ended()),
+            () = cache.follow(&*store) => Err(driver_ended()),
+        }
+    }
+
+    /// A member that leaves the records of its own store behind.
+    async fn join(&self, uri: &Uri) -> Ended {
+        file::rename(&file::store(&self.folder), &file::aside(&self.folder, Id::new()))?;
+        self.member(uri).await
+    }
+
+    /// A single appliance whose records are moved into a database; a member once they are there.
+    async fn import(&self, uri: Uri) -> Ended {
+        let journal =
+            self.settle(|journal| file::rename(&file::store(&self.folder), &file::aside(&self.folder, journal.id())))?;
+        if !file::store(&self.folder).exists() {
+            return self.member(&uri).await;
+        }
+        let (mut journal, told) = (self.or_begun(journal)?, Told::of(Keeper::Embedded));
+        let store = Embedded::open(&file::store(&self.folder), self.identity.host)?;
+        cluster::ensure(&store).await?;
+        let store = Arc::new(Frozen::new(Arc::new(store), journal.phase() == Phase::Committing));
+        let server = self.server(&store, None, &told);
+        let restart = server.restart();
+        let import = Import { folder: self.folder.clone(), uri, host: self.identity.host };
+        let moved = async {
+            import.run(&mut journal, &store, &told).await;
+            restart.notify_one();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            served = self.serve(&store, server) => served,
+            () = moved => Ok(()),
+        }
+    }
+
+    /// A member that leaves its cluster; a single appliance once it is out.
+    async fn export(&self, uri: &Uri) -> Ended {
+        let (mine, incoming) = (file::store(&self.folder), file::incoming(&self.folder));
+        let journal = self.settle(|journal| {
+            if incoming.exists() && mine.exists() {
+                // Of a time before this host was a member.
+                file::rename(&mine, &file::aside(&self.folder, journal.id()))?;
+            }
+            if incoming.exists() { file::rename(&incoming, &mine) } else { Ok(()) }
+        })?;
+        if journal.is_none() && mine.exists() {
+            return self.alone().await;
+        }
+        let (mut journal, told) = (self.or_begun(journal)?, Told::of(Keeper::Mongo));
+        let (awaited, cache) = (Arc::new(Awaited::default()), Arc::new(Cache::default()));
+        let store = Arc::new(Frozen::new(awaited.clone(), journal.phase() == Phase::Committing));
+        let server = self.server(&store, Some(cache.clone()), &told);
+        let restart = server.restart();
+        let export = Export { folder: self.folder.clone(), host: self.identity.host };
+        let moved = async {
+            let mongo = Arc::new(reach_whatever(uri, self.identity.host, &told).await);
+            let arrived = awaited.arrive(mongo.clone());
+            let left = async {
+                export.run(&mut journal, &store, &mongo, &told).await;
+                restart.notify_one();
+                std::future::pending::<()>().await;
+            };
+            tokio::join!(arrived, left);
+        };
+        tokio::select! {
+            served = self.serve(&store, server) => served,
+            () = moved => Err(driver_ended()),
+            () = cache.follow(&*awaited) => Err(driver_ended()),
+        }
+    }
+
+    /// Ends a move that is done but for this; what is left is one that is not done.
+    fn settle(&self, finish: impl FnOnce(&Journal) -> std::io::Result<()>) -> std::io::Result<Option<Journal>> {
+        match Journal::find(&self.folder)? {
+            Some(journal) if journal.phase() == Phase::Done => {
+                finish(&journal)?;
+                journal.end().map(|()| None)
+            }
+            journal => Ok(journal),
+        }
+    }
+
+    fn or_begun(&self, journal: Option<Journal>) -> std::io::Result<Journal> {
+        journal.map_or_else(|| Journal::begin(&self.folder), Ok)
+    }
+
+    fn server<S: Store>(&self, store: &Arc<S>, cache: Option<Arc<Cache>>, told: &Told) -> Server<S> {
+        let users = self.context.users.clone();
+        let roles = Box::new(move |uid| users.role(uid));
+        Server::new(store.clone(), cache, self.identity.host, roles).telling(told.clone())
+    }
+
+    async fn serve<S: Store>(&self, store: &Arc<S>, server: Server<S>) -> Ended {
+        let (stop, stopped) = watch::channel(false);
+        tracing::info!(host = %self.identity.host, "the bus serves");
+        self.context.notify.ready();
+        let heartbeat = heartbeat::run(&**store, Machine::here(self.identity.clone()));
+        let restart = server.restart();
+        let served = server.serve(&self.listener, stopped);
+        tokio::pin!(served);
+        tokio::select! {
+            () = &mut served => return Ok(()),
+            copied = heartbeat => return Ok(copied?),
+            () = self.context.stopped() => {}
+            () = restart.notified() => tracing::info!("the bus ends, to be started again"),
+        }
+        stop.send_replace(true);
+        served.await;
+        Ok(())
+    }
+}
+
+fn driver_ended() -> Box<dyn Error> {
+    "the database's driver ended".into()
 }
 
 /// Connects to the database, however long it takes; says once why it takes long.
@@ -79,29 +238,13 @@ async fn connect(uri: &Uri, host: HostId) -> Result<Mongo, Box<dyn Error + Send 
     Ok(mongo)
 }
 
-async fn serve<S: Store>(
-    context: &Context,
-    listener: &UnixListener,
-    identity: Identity,
-    store: Arc<S>,
-    cache: Option<Arc<Cache>>,
-) -> Result<(), Box<dyn Error>> {
-    let users = context.users.clone();
-    let roles = Box::new(move |uid| users.role(uid));
-    let server = Server::new(store.clone(), cache, identity.host, roles);
-    let (stop, stopped) = watch::channel(false);
-    tracing::info!(host = %identity.host, "the bus serves");
-    context.notify.ready();
-    let heartbeat = heartbeat::run(&*store, Machine::here(identity));
-    let served = server.serve(listener, stopped);
-    tokio::pin!(served);
-    tokio::select! {
-        () = &mut served => Ok(()),
-        copied = heartbeat => Ok(copied?),
-        () = context.stopped() => {
-            stop.send_replace(true);
-            served.await;
-            Ok(())
+/// The database, also if nobody may serve from it any more.
+async fn reach_whatever(uri: &Uri, host: HostId, told: &Told) -> Mongo {
+    loop {
+        match Mongo::connect(uri.reveal(), host).await {
+            Ok(mongo) => return mongo,
+            Err(error) => told.waiting(&error.to_string()),
         }
+        sleep(AGAIN).await;
     }
 }

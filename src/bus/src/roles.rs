@@ -102,6 +102,7 @@ pub fn judge(role: Role, request: &Request) -> Verdict {
         Request::Claim { kind, .. } | Request::Renew { kind, .. } | Request::Release { kind, .. } => may(*kind, 'c'),
         Request::Sweep { kind, .. } => may(*kind, 'd'),
         Request::Subscribe(kinds) => kinds.iter().all(|kind| may(*kind, 'r')),
+        Request::Standing | Request::Restart => role == Role::Api,
         Request::Here => Kind::ALL.iter().any(|kind| !rights(role, *kind).is_empty()),
     };
     if allowed { Verdict::Allowed } else { Verdict::Denied }

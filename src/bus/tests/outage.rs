@@ -92,7 +92,7 @@ impl Scene {
 
     fn arrive(&self) {
         let (awaited, distant) = (self.awaited.clone(), self.distant.clone());
-        tokio::spawn(async move { awaited.arrive(distant).await });
+        tokio::spawn(async move { awaited.arrive(Arc::new(distant)).await });
     }
 
     fn away(&self, away: bool) {

@@ -44,6 +44,10 @@ pub enum Command {
     DefaultPassword(Place),
     /// Give the first administrator a new one-time password and end all logins. Needs root.
     ResetPassword(Place),
+    /// Make this appliance a member of a cluster, with its records if the database is empty. Needs root.
+    Join(Joining),
+    /// Make this host a single appliance again, with the records if it is the cluster's only host. Needs root.
+    Leave(Leaving),
     /// Look at a database.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -78,6 +82,31 @@ pub struct Database {
     /// Which appliance is meant.
     #[command(flatten)]
     pub place: Place,
+}
+
+/// What `culvert join` is told.
+#[derive(Debug, Args)]
+pub struct Joining {
+    /// Which database.
+    #[command(flatten)]
+    pub database: Database,
+    /// Leave this appliance's own records behind: the database holds a cluster already.
+    #[arg(long)]
+    pub without_records: bool,
+}
+
+/// What `culvert leave` is told.
+#[derive(Debug, Args)]
+pub struct Leaving {
+    /// Which appliance is meant.
+    #[command(flatten)]
+    pub place: Place,
+    /// Leave empty: the cluster's other hosts keep the records.
+    #[arg(long)]
+    pub yes: bool,
+    /// Leave empty, because the database is gone for good.
+    #[arg(long)]
+    pub without_database: bool,
 }
 
 /// Which appliance is meant.

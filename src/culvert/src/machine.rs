@@ -10,6 +10,7 @@ use culvert_model::Role;
 use nix::fcntl::OFlag;
 use nix::unistd::{AccessFlags, User, access, geteuid};
 
+use crate::cluster::choice;
 use crate::configuration::Trouble;
 use crate::settings::{Settings, Store};
 
@@ -133,7 +134,15 @@ fn make(role: Role) -> Result<User, Trouble> {
 /// As [`state`].
 pub fn folders(settings: &Settings) -> Result<String, Trouble> {
     let (bus, owner) = state(&settings.state)?;
+    if settings.store != Store::Chosen && choice::moved(&settings.state) {
+        return Err(Trouble::Configuration(vec![
+            "store: this appliance's records were moved by `culvert join`, and this setting would set it apart from them: \
+             remove it (or run `culvert leave` first)"
+                .into(),
+        ]));
+    }
     let uri = match &settings.store {
+        Store::Chosen => return Ok("chosen".into()),
         Store::Embedded => return Ok("embedded".into()),
         Store::Uri(uri) | Store::File(_, uri) => uri,
     };
@@ -168,7 +177,8 @@ pub fn state(state: &Path) -> Result<(PathBuf, User), Trouble> {
 }
 
 /// What is wrong with a file or folder that can't be made, and what to do.
-fn unmade(path: &Path, error: &Error) -> Trouble {
+#[must_use]
+pub fn unmade(path: &Path, error: &Error) -> Trouble {
     let path = path.display();
     Trouble::Failed(match error.kind() {
         ErrorKind::AlreadyExists | ErrorKind::NotADirectory => {
@@ -212,8 +222,9 @@ fn others_may_enter(folder: &Path) -> bool {
     std::fs::metadata(folder).is_ok_and(|folder| folder.permissions().mode() & 0o001 != 0)
 }
 
-/// Written beside and renamed, so that a crash leaves the old one or the new one.
-fn keep(bus: &Path, uri: &str, owner: &User) -> std::io::Result<PathBuf> {
+/// Keeps a database's URI where the bus reads it. Written beside and renamed, so that a crash leaves the old one or the new
+/// one.
+pub fn keep(bus: &Path, uri: &str, owner: &User) -> std::io::Result<PathBuf> {
     let (kept, beside) = (bus.join("uri"), bus.join("uri.new"));
     let _ = std::fs::remove_file(&beside);
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(&beside)?;

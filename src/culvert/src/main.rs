@@ -9,6 +9,7 @@ mod announce;
 mod appliance;
 mod arguments;
 mod ask;
+mod cluster;
 mod configuration;
 mod errand;
 mod machine;
@@ -31,6 +32,8 @@ fn main() -> ExitCode {
         Command::Check(given) => configuration::check(&given, arguments.output),
         Command::Status(given) => appliance::status(&given, arguments.output),
         Command::DefaultPassword(given) => appliance::default_password(&given, arguments.output),
+        Command::Join(given) => cluster::join(&given, arguments.output),
+        Command::Leave(given) => cluster::leave(&given, arguments.output),
         Command::Store(StoreCommand::Check(given)) => store::check(&given, arguments.output),
         Command::ResetPassword(given) => appliance::reset_password(&given, arguments.output),
     };

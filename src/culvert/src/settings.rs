@@ -23,6 +23,8 @@ pub struct Settings {
 /// Where records are kept.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Store {
+    /// Where `culvert join` and `culvert leave` put them: at first in a file in the state folder.
+    Chosen,
     /// In a file in the state folder.
     Embedded,
     /// In the MongoDB at this URI, which may hold a password.
@@ -34,6 +36,7 @@ pub enum Store {
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::Chosen => "chosen",
             Self::Embedded => "embedded",
             Self::Uri(_) => "a MongoDB URI",
             Self::File(..) => "a MongoDB URI in a file",
@@ -47,7 +50,7 @@ impl Default for Settings {
             state: Self::STATE.into(),
             listen: SocketAddr::from(([0, 0, 0, 0], 443)),
             redirect: Some(SocketAddr::from(([0, 0, 0, 0], 80))),
-            store: Store::Embedded,
+            store: Store::Chosen,
             headless: false,
             log: "info".into(),
         }

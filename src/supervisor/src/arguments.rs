@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use lexopt::prelude::*;
 
+use crate::choice::CHOSEN;
 use crate::failure::Failure;
 
 /// The supervisor's settings. All folders are absolute.
@@ -22,8 +23,10 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// What sends browsers on to the console.
     pub redirect: Option<SocketAddr>,
-    /// The bus's store: `embedded` or `@FILE`.
+    /// The bus's store: `embedded`, `@FILE`, or `chosen` (see `choice`).
     pub store: String,
+    /// What the bus does with the records of its embedded store on the way there.
+    pub transfer: Option<String>,
     /// Whether there is no console.
     pub headless: bool,
     /// What is logged.
@@ -65,6 +68,7 @@ fn parse(mut parser: lexopt::Parser) -> Result<Settings, lexopt::Error> {
         listen: listen.ok_or_else(|| missing("listen"))?,
         redirect,
         store: store.ok_or_else(|| missing("store"))?,
+        transfer: None,
         headless,
         log,
         ready,
@@ -85,10 +89,10 @@ fn address(text: &str) -> Result<Option<SocketAddr>, lexopt::Error> {
 
 fn checked_store(text: String) -> Result<String, lexopt::Error> {
     // A URI may carry a password, which must not stand in the arguments of another process.
-    if text == "embedded" || text.starts_with("@/") {
+    if text == "embedded" || text == CHOSEN || text.starts_with("@/") {
         Ok(text)
     } else {
-        Err("--store is neither embedded nor @FILE".into())
+        Err("--store is neither embedded nor chosen nor @FILE".into())
     }
 }
 

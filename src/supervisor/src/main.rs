@@ -7,6 +7,7 @@
 //! send to. Who owns the supervisor owns the host.
 
 mod arguments;
+mod choice;
 mod failure;
 mod life;
 mod lock;

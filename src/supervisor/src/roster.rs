@@ -101,7 +101,10 @@ impl Program {
             Self::Of(role) => {
                 all.with("--log", &*settings.log);
                 match role {
-                    Role::Bus => all.with("--store", &*settings.store),
+                    Role::Bus => {
+                        all.with("--store", &*settings.store);
+                        settings.transfer.iter().for_each(|word| all.with("--transfer", word));
+                    }
                     Role::Api if settings.headless => all.0.push("--headless".to_owned()),
                     Role::Api | Role::Proxy => {
                         all.with("--api-port", API_PORT.to_string());

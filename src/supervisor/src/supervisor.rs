@@ -16,6 +16,7 @@ use nix::sys::signalfd::SignalFd;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::arguments::Settings;
+use crate::choice;
 use crate::failure::Failure;
 use crate::life::{Due, Life, WATCHDOG};
 use crate::lock::Lock;
@@ -355,7 +356,12 @@ fn signal(member: &Member, signal: Signal) {
 
 /// Starts a process with what it may have.
 fn launch(machine: &Machine, member: &Member) -> Result<Process, culvert_link::Error> {
-    let (program, settings) = (member.program, &machine.settings);
+    let program = member.program;
+    let resolved = match program {
+        Program::Of(Role::Bus) => choice::resolve(&machine.settings),
+        _ => Ok(machine.settings.clone()),
+    };
+    let settings = &resolved.map_err(|error| culvert_link::Error::new("finding out where records are kept", error))?;
     let proxy = machine.accounts.of(Role::Proxy).uid;
     // Standard error is for writing alone, unlike a terminal that stands behind standard output: nobody reads what is
     // typed there.

@@ -2,6 +2,7 @@
 //! sandbox, whoever asks.
 
 mod check;
+mod survey;
 
 use std::error::Error;
 use std::fs::File;
@@ -48,5 +49,6 @@ pub async fn run(mut context: Context) -> Result<(), Box<dyn Error>> {
 async fn carry_out(errand: Errand, _context: &Context, reporter: &mut Reporter) -> Result<String, Box<dyn Error>> {
     match errand {
         Errand::Check { uri } => check::run(&uri, reporter).await,
+        Errand::Survey { uri } => survey::run(&uri, reporter).await,
     }
 }

@@ -10,12 +10,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use culvert_model::{HostId, Role};
+use culvert_wire::bus::Keeper;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::store::{Cache, Store};
+use crate::transfer::told::Told;
 
 /// The most peers of a role at a time. Each process of ours has one connection, or a few.
 const PEERS: usize = 16;
@@ -35,12 +37,27 @@ pub struct Server<S> {
     cache: Option<Arc<Cache>>,
     host: HostId,
     roles: Roles,
+    told: Told,
+    restart: Arc<Notify>,
 }
 
 impl<S: Store> Server<S> {
     /// A server of this store on this host. With a cache, what it remembers is given while the store is away.
     pub fn new(store: Arc<S>, cache: Option<Arc<Cache>>, host: HostId, roles: Roles) -> Self {
-        Self { store, cache, host, roles }
+        let keeper = if cache.is_some() { Keeper::Mongo } else { Keeper::Embedded };
+        Self { store, cache, host, roles, told: Told::of(keeper), restart: Arc::default() }
+    }
+
+    /// Tells this of moves.
+    #[must_use]
+    pub fn telling(self, told: Told) -> Self {
+        Self { told, ..self }
+    }
+
+    /// Where it is told that the bus is to be started again.
+    #[must_use]
+    pub fn restart(&self) -> Arc<Notify> {
+        self.restart.clone()
     }
 
     /// Serves until it is told to stop, and then what is open.

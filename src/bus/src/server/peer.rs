@@ -156,5 +156,7 @@ fn name(request: &Request) -> String {
             format!("subscribe {}", kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", "))
         }
         Request::Here => "here".into(),
+        Request::Standing => "standing".into(),
+        Request::Restart => "restart".into(),
     }
 }

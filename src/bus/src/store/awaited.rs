@@ -24,8 +24,8 @@ impl<S: Store> Default for Awaited<S> {
 
 impl<S: Store> Awaited<S> {
     /// The store is there. Tells of its changes for as long as it does; who listened until now has a gap.
-    pub async fn arrive(&self, store: S) {
-        let store = self.store.get_or_init(|| Arc::new(store));
+    pub async fn arrive(&self, store: Arc<S>) {
+        let store = self.store.get_or_init(|| store);
         let mut tail = store.tail();
         let mut news = Tail::Gap;
         loop {

@@ -6,6 +6,7 @@
 pub mod awaited;
 pub mod cache;
 pub mod embedded;
+pub mod frozen;
 pub mod index;
 pub mod mongo;
 

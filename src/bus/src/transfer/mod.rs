@@ -5,8 +5,14 @@
 //! place is read again: only what is there in the same number and with the same hash has arrived.
 
 pub mod archive;
+mod drive;
+pub mod export;
+pub mod file;
+pub mod import;
+pub mod journal;
 mod seal;
 mod tally;
+pub mod told;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +23,8 @@ use tokio::sync::mpsc;
 
 pub use self::tally::Tally;
 use crate::store::Trouble;
+use crate::store::embedded::Embedded;
+use crate::store::mongo::Mongo;
 
 /// Pages that wait for whoever takes them in.
 const WAITING: usize = 4;
@@ -104,6 +112,18 @@ impl Source {
 pub trait Target {
     /// Puts records in, in the place of those of the same ids.
     fn put(&mut self, page: Page) -> impl Future<Output = Result<(), TransferError>>;
+}
+
+impl Target for &Mongo {
+    async fn put(&mut self, page: Page) -> Result<(), TransferError> {
+        Mongo::put(self, page.kind, page.rows).await.map_err(|trouble| TransferError::of_target(&trouble))
+    }
+}
+
+impl Target for &Embedded {
+    async fn put(&mut self, page: Page) -> Result<(), TransferError> {
+        Embedded::put(self, page.kind, page.rows).await.map_err(|trouble| TransferError::of_target(&trouble))
+    }
 }
 
 /// Takes all records of a source to a target. Tells how many have arrived so far, and what was sent.

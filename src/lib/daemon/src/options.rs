@@ -14,7 +14,7 @@ const fn known(role: Role) -> (&'static [&'static str], &'static [&'static str])
     match role {
         Role::Proxy => (&["api-port", "public-port"], &[]),
         Role::Api => (&["api-port", "public-port"], &["headless"]),
-        Role::Bus => (&["store"], &["errand"]),
+        Role::Bus => (&["store", "transfer"], &["errand"]),
         Role::Pools | Role::Queue | Role::Tasks | Role::Vpn => (&[], &[]),
     }
 }

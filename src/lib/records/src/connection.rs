@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use culvert_lease::Contact;
 use culvert_model::{HostId, Kind, Millis, Record};
-use culvert_wire::bus::{Answer, Call, Claim, FRAME, Fault, Guard, Reply, Request, Write};
+use culvert_wire::bus::{Answer, Call, Claim, FRAME, Fault, Guard, Reply, Request, Standing, Write};
 use culvert_wire::{decode, encode};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::UnixStream;
@@ -287,6 +287,30 @@ impl Bus {
     pub async fn here(&self) -> Result<(HostId, Millis), Failure> {
         match self.ask(Request::Here).await? {
             Reply::Here { host, now } => Ok((host, now)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// How it is with the store; answered while it is away, too.
+    ///
+    /// # Errors
+    ///
+    /// The bus can't be reached.
+    pub async fn standing(&self) -> Result<Standing, Failure> {
+        match self.exchange(Request::Standing).await? {
+            Reply::Standing(standing) => Ok(standing),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Has the bus end, so that it is started again with what was changed in the state folder.
+    ///
+    /// # Errors
+    ///
+    /// The bus can't be reached.
+    pub async fn restart(&self) -> Result<(), Failure> {
+        match self.exchange(Request::Restart).await? {
+            Reply::Restarting => Ok(()),
             _ => Err(unexpected()),
         }
     }

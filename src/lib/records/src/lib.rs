@@ -10,7 +10,7 @@ mod query;
 mod subscription;
 
 pub use connection::{Bus, SILENCE};
-pub use culvert_wire::bus::{Change, Claim, Guard, Key, Lease, Refusal, Write};
+pub use culvert_wire::bus::{Change, Claim, Guard, Keeper, Key, Lease, Refusal, Standing, Transfer, Write};
 pub use error::{Failure, Kept};
 pub use memory::remembered;
 pub use query::{Page, Query, Stored, delete, insert, update};

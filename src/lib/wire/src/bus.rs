@@ -103,6 +103,11 @@ pub enum Request {
     Subscribe(Vec<Kind>),
     /// Who the host is and what time the store has. Answered by [`Reply::Here`].
     Here,
+    /// Where records are kept, and whether they are being moved. Answered by [`Reply::Standing`], also while the store is
+    /// away.
+    Standing,
+    /// End, so as to be started again with what was changed in the state folder. Answered by [`Reply::Restarting`].
+    Restart,
 }
 
 /// A query over one index.
@@ -294,6 +299,48 @@ pub enum Reply {
         /// Milliseconds since 1970 by the store's clock.
         now: Millis,
     },
+    /// How it is with the store.
+    Standing(Standing),
+    /// The bus is about to end.
+    Restarting,
+}
+
+/// Where records are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Keeper {
+    /// In the bus's own file.
+    Embedded,
+    /// In a MongoDB.
+    Mongo,
+}
+
+/// How it is with the store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Where records are kept now.
+    pub keeper: Keeper,
+    /// What is being moved to the other place, if anything is.
+    pub transfer: Option<Transfer>,
+    /// Whether the move may be done already: then it can't be given up any more.
+    pub binding: bool,
+}
+
+/// How far records are on their way. The texts are for people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Transfer {
+    /// They are being moved.
+    Underway {
+        /// What is being done.
+        step: String,
+        /// So many records are through.
+        done: u64,
+        /// Of about so many.
+        total: u64,
+    },
+    /// It cannot go on for this reason, and is tried again.
+    Waiting(String),
+    /// It cannot be done, for this reason: all is as it was.
+    Refused(String),
 }
 
 /// A record as the store has it.

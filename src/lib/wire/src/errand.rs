@@ -7,6 +7,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 
+use culvert_model::record::ClusterState;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,11 @@ pub enum Errand {
         /// It may hold a password.
         uri: String,
     },
+    /// Tell what the database at this URI holds, by [`Report::Content`].
+    Survey {
+        /// It may hold a password.
+        uri: String,
+    },
 }
 
 /// Errands hold passwords.
@@ -31,6 +37,7 @@ impl fmt::Debug for Errand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Check { .. } => "check",
+            Self::Survey { .. } => "survey",
         })
     }
 }
@@ -56,10 +63,40 @@ pub enum Report {
         /// So much there is.
         total: u64,
     },
+    /// What a database holds.
+    Content(Content),
     /// It is done. The text is for people.
     Done(String),
     /// It failed. The text says what to do.
     Failed(String),
+}
+
+/// What a database holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// Whether it may be used; nothing if it holds no cluster.
+    pub state: Option<ClusterState>,
+    /// The id of the host that moves or moved its records.
+    pub by: Option<String>,
+    /// The hosts of the cluster.
+    pub hosts: Vec<Member>,
+    /// How many organisations there are.
+    pub organizations: u64,
+    /// How many users.
+    pub users: u64,
+    /// How many servers.
+    pub servers: u64,
+}
+
+/// A host of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it is there.
+    pub online: bool,
 }
 
 /// Writes a message.

@@ -58,7 +58,8 @@ impl Ledger<'_> {
         }
     }
 
-    fn keep(&self, kind: Kind, mut row: Row, lease: Lease) -> Result<Row, Stop> {
+    /// Writes a lease down.
+    pub fn keep(&self, kind: Kind, mut row: Row, lease: Lease) -> Result<Row, Stop> {
         let expires = self.now.saturating_add_unsigned(lease.left);
         self.connection.prepare_cached("INSERT OR REPLACE INTO leases VALUES (?, ?, ?, ?, ?, ?)")?.execute(params![
             kind.name(),

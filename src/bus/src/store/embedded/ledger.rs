@@ -22,15 +22,17 @@ pub struct Ledger<'c> {
 }
 
 /// A body as an object, and its keys in the indexes that it is found by.
-struct Image {
+pub struct Image {
     object: Map<String, Value>,
-    keys: Keys,
+    /// Its keys.
+    pub keys: Keys,
 }
 
-type Keys = Vec<(&'static Index, Vec<u8>)>;
+pub type Keys = Vec<(&'static Index, Vec<u8>)>;
 
 impl Image {
-    fn of(kind: Kind, body: &[u8]) -> Result<Self, Fault> {
+    /// Of a body of this kind.
+    pub fn of(kind: Kind, body: &[u8]) -> Result<Self, Fault> {
         Self::of_object(kind, index::parse(kind, body)?)
     }
 
@@ -132,7 +134,7 @@ impl Ledger<'_> {
         Ok(())
     }
 
-    fn move_keys(&self, kind: Kind, id: &str, old: &Keys, new: &Keys) -> Result<(), Stop> {
+    pub fn move_keys(&self, kind: Kind, id: &str, old: &Keys, new: &Keys) -> Result<(), Stop> {
         for (index, key) in old.iter().filter(|key| !new.contains(key)) {
             self.connection
                 .prepare_cached("DELETE FROM keys WHERE tree = ? AND key = ? AND id = ?")?

@@ -1,5 +1,6 @@
 //! The store of a single appliance: SQLite in the bus's own process. One thread writes, one reads.
 
+mod bulk;
 mod clock;
 mod key;
 mod lease;
@@ -21,6 +22,7 @@ use culvert_wire::bus::{Claim, Fault, Find, Row, Write};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
+pub use self::bulk::snapshot;
 pub use self::clock::Clock;
 use self::reader::{Ask, Question, Reader, Reading};
 pub use self::schema::OpenError;
@@ -108,6 +110,15 @@ impl Embedded {
             Ok(Ok(outcome)) => outcome,
             _ => Err(Trouble::Fault(Fault::Unknown)),
         }
+    }
+
+    /// Puts records in as they are: see [`crate::transfer`].
+    ///
+    /// # Errors
+    ///
+    /// Two of them have what only one may have, or the file cannot be written.
+    pub async fn put(&self, kind: Kind, rows: Vec<Row>) -> Answer<()> {
+        self.order(Order::Put { kind, rows }).await.map(drop)
     }
 
     async fn ask(&self, question: Question) -> Answer<Reading> {

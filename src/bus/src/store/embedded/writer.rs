@@ -37,6 +37,8 @@ pub enum Order {
     Release { kind: Kind, id: String, host: HostId, claim: Claim },
     /// Delete up to [`SWEEP`] records.
     Sweep { kind: Kind, index: String, before: i64 },
+    /// Put records in as they are.
+    Put { kind: Kind, rows: Vec<Row> },
 }
 
 /// What came of an order.
@@ -196,6 +198,9 @@ fn carry_out(ledger: &mut Ledger<'_>, order: &Order) -> Result<Outcome, Stop> {
             ledger.renew(*kind, id, *host, claim, *length).map(Outcome::Row)
         }
         Order::Release { kind, id, host, claim } => ledger.release(*kind, id, *host, claim).map(|()| Outcome::Released),
+        Order::Put { kind, rows } => {
+            rows.iter().try_for_each(|row| ledger.put(*kind, row.clone())).map(|()| Outcome::Count(rows.len() as u64))
+        }
         Order::Sweep { kind, index, before } => ledger.sweep(*kind, index, *before, SWEEP).map(Outcome::Count),
     }
 }

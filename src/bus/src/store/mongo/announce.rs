@@ -142,7 +142,8 @@ async fn append(messages: &Collection<Document>, documents: &[Document]) -> bool
 }
 
 /// Whether all is there, some of it from an earlier attempt.
-fn only_repeats(error: &Error) -> bool {
+#[must_use]
+pub fn only_repeats(error: &Error) -> bool {
     let ErrorKind::InsertMany(failed) = error.kind.as_ref() else { return false };
     failed.write_concern_error.is_none()
         && failed.write_errors.as_ref().is_some_and(|errors| errors.iter().all(|error| error.code == 11000))

@@ -68,6 +68,23 @@ impl Base {
         self.collection(kind.name())
     }
 
+    /// The records of a kind without any concern of its own: a snapshot's session has one for all.
+    #[must_use]
+    pub fn plain(&self, kind: Kind) -> Collection<RawDocumentBuf> {
+        let primary = SelectionCriteria::ReadPreference(ReadPreference::Primary);
+        let options = CollectionOptions::builder().selection_criteria(primary).build();
+        self.database.collection_with_options(kind.name(), options)
+    }
+
+    /// A session whose reads all see the same moment.
+    ///
+    /// # Errors
+    ///
+    /// As the driver's.
+    pub async fn snapshot(&self) -> Result<ClientSession, Error> {
+        self.client.start_session().snapshot(true).await
+    }
+
     /// The batches that were done.
     #[must_use]
     pub fn writes(&self) -> Collection<RawDocumentBuf> {

@@ -7,6 +7,7 @@ mod announce;
 mod attempt;
 mod base;
 mod batch;
+mod bulk;
 mod connect;
 mod document;
 mod home;
@@ -85,6 +86,20 @@ impl Mongo {
             Ok(Ok(())) => Ok(Self { base, announcer, tail, _tasks: tasks }),
             _ => Err(connect::late("give its messages")),
         }
+    }
+
+    /// Connects to look, and makes nothing there. What is written all the same is not announced.
+    ///
+    /// # Errors
+    ///
+    /// As [`Mongo::connect`].
+    pub async fn look(uri: &str, host: HostId) -> Result<Self, ConnectError> {
+        let connected = connect::connect(uri, host).await?;
+        let database = connected.client.database(&connected.database);
+        let base = Arc::new(Base::new(connected.client, database, host));
+        let (announcer, _) = Announcer::new(schema::messages_to_append(base.database()));
+        let (tail, _) = broadcast::channel(1);
+        Ok(Self { base, announcer, tail, _tasks: JoinSet::new() })
     }
 
     async fn announce(&self, plans: &[Plan], done: &[Done]) {

@@ -43,6 +43,9 @@ pub struct Cluster {
     pub state: ClusterState,
     /// The host that moves its records, or moved them last.
     pub by: Option<HostId>,
+    /// Which of that host's moves it is, so that a move that was broken off is told from another one.
+    #[serde(default)]
+    pub transfer: Option<Id>,
     /// Since when, milliseconds since 1970 by the store's clock.
     pub since: Millis,
     /// The format that all records have at least, and in which they are written: that of the oldest release in the

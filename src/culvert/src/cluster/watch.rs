@@ -1,0 +1,107 @@
+//! Waits until the bus has moved the records, and shows how far it is.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use super::running::{Appliance, Standing, Transfer};
+use crate::configuration::Trouble;
+use crate::print::say;
+
+/// How often the bus is asked: it tells nobody by itself.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// How long the appliance may be silent: its bus starts again on the way.
+const SILENCE: Duration = Duration::from_secs(30);
+
+/// How long a move may wait for something before the command ends: the bus goes on trying.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How a move ended.
+#[derive(Debug, PartialEq, Eq)]
+pub enum End {
+    /// The records are there.
+    Done,
+    /// It can't be done, and all is as it was.
+    Refused(String),
+    /// It goes on in the background, for this reason.
+    Slow(String),
+}
+
+/// Watches a move into a database, or out of one.
+///
+/// # Errors
+///
+/// The appliance does not answer any more.
+pub fn watch(appliance: &Appliance, into: bool) -> Result<End, Trouble> {
+    let (mut heard, mut waiting) = (Instant::now(), None::<Instant>);
+    let mut line = Line::default();
+    loop {
+        std::thread::sleep(LOOK);
+        let standing = match appliance.standing() {
+            Ok(Some(standing)) => standing,
+            Ok(None) => return Err(Trouble::Failed("Culvert was ended: the move goes on at its next start".into())),
+            Err(trouble) if heard.elapsed() > SILENCE => return Err(trouble),
+            Err(_) => continue,
+        };
+        heard = Instant::now();
+        match standing {
+            Standing { member, transfer: None, .. } if member == into && appliance.healthy() => {
+                line.end();
+                return Ok(End::Done);
+            }
+            Standing { transfer: Some(Transfer::Refused(why)), .. } => {
+                line.end();
+                return Ok(End::Refused(why));
+            }
+            Standing { transfer: Some(Transfer::Waiting(why)), .. } => {
+                let since = *waiting.get_or_insert_with(Instant::now);
+                if since.elapsed() > PATIENCE {
+                    line.end();
+                    return Ok(End::Slow(why));
+                }
+                line.wait(&why);
+            }
+            Standing { transfer: Some(Transfer::Underway { step, done, total }), .. } => {
+                waiting = None;
+                line.show(&step, done, total);
+            }
+            Standing { .. } => {}
+        }
+    }
+}
+
+/// One line about how far it is: written over on a terminal, else one a step.
+#[derive(Default)]
+struct Line {
+    step: String,
+    open: bool,
+}
+
+impl Line {
+    fn show(&mut self, step: &str, done: u64, total: u64) {
+        let of = if total == 0 { String::new() } else { format!(" {done} of {total} records") };
+        let mut errors = std::io::stderr();
+        if errors.is_terminal() {
+            let _ = write!(errors, "\r\x1b[K{step}{of}");
+            let _ = errors.flush();
+            self.open = true;
+        } else if self.step != step {
+            say(&format!("{step}{of}"));
+        }
+        step.clone_into(&mut self.step);
+    }
+
+    fn wait(&mut self, why: &str) {
+        if self.step != why {
+            self.end();
+            say(&format!("waits: {why}"));
+            why.clone_into(&mut self.step);
+        }
+    }
+
+    fn end(&mut self) {
+        if std::mem::take(&mut self.open) {
+            let _ = writeln!(std::io::stderr());
+        }
+    }
+}
