@@ -71,9 +71,11 @@ pub struct Appliance {
 impl Appliance {
     /// Starts one and waits until it says that all is up.
     pub fn start(namespace: &Arc<Namespace>, setup: Setup) -> Result<Self> {
-        // Others must be able to enter it: every process has a user of its own.
-        let state = tempfile::Builder::new().prefix("culvert-test-").tempdir()?;
-        fs::set_permissions(state.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        Self::start_with(namespace, setup, state_folder()?)
+    }
+
+    /// The same, with a state folder that may hold something already.
+    pub fn start_with(namespace: &Arc<Namespace>, setup: Setup, state: TempDir) -> Result<Self> {
         let (supervisor, printed, started_in) = launch(namespace, &setup, state.path())?;
         Ok(Self { setup, namespace: namespace.clone(), state, supervisor, printed, started_in })
     }
@@ -201,6 +203,13 @@ impl Drop for Appliance {
             eprintln!("---- the appliance's log\n{}", self.log());
         }
     }
+}
+
+/// A new state folder. Others can enter it: every process has a user of its own.
+pub fn state_folder() -> Result<TempDir> {
+    let state = tempfile::Builder::new().prefix("culvert-test-").tempdir()?;
+    fs::set_permissions(state.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    Ok(state)
 }
 
 fn launch(namespace: &Namespace, setup: &Setup, state: &Path) -> Result<(Child, Lines, Duration)> {

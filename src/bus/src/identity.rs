@@ -55,16 +55,28 @@ impl Identity {
     }
 }
 
-/// On the disk before anybody hears of it, and whole or not there at all.
+/// Makes this machine the host of this id from its next start on.
+///
+/// # Errors
+///
+/// The file cannot be written.
+pub fn bind(folder: &Path, host: HostId) -> Result<(), IdentityError> {
+    write(folder, host).map_err(|error| IdentityError::Io(folder.join(FILE).display().to_string(), error))
+}
+
 fn make(folder: &Path) -> io::Result<HostId> {
     let host = HostId::new();
+    write(folder, host).map(|()| host)
+}
+
+/// On the disk before anybody hears of it, and whole or not there at all.
+fn write(folder: &Path, host: HostId) -> io::Result<()> {
     let new = folder.join("host-id.new");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
     writeln!(file, "{host}")?;
     file.sync_all()?;
     fs::rename(&new, folder.join(FILE))?;
-    File::open(folder)?.sync_all()?;
-    Ok(host)
+    File::open(folder)?.sync_all()
 }
 
 #[cfg(test)]

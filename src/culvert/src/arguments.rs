@@ -48,6 +48,10 @@ pub enum Command {
     Join(Joining),
     /// Make this host a single appliance again, with the records if it is the cluster's only host. Needs root.
     Leave(Leaving),
+    /// Write all records into an encrypted file, while the appliance goes on serving. Needs root.
+    Backup(BackingUp),
+    /// Put the records of a backup in place, also before the first start. Needs root, and Culvert must not run.
+    Restore(Restoring),
     /// Look at a database.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -82,6 +86,44 @@ pub struct Database {
     /// Which appliance is meant.
     #[command(flatten)]
     pub place: Place,
+}
+
+/// A backup.
+#[derive(Debug, Args)]
+pub struct Archive {
+    /// The file.
+    pub file: PathBuf,
+    /// A file whose first line is the passphrase; it is asked for otherwise.
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Where the records are or are to be [default: where the appliance keeps them]
+    #[arg(long, value_name = "embedded|mongodb://...|@FILE")]
+    pub store: Option<String>,
+    /// Which appliance is meant.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// What `culvert backup` is told.
+#[derive(Debug, Args)]
+pub struct BackingUp {
+    /// The backup.
+    #[command(flatten)]
+    pub archive: Archive,
+    /// Replace a file that is there.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// What `culvert restore` is told.
+#[derive(Debug, Args)]
+pub struct Restoring {
+    /// The backup.
+    #[command(flatten)]
+    pub archive: Archive,
+    /// Make this machine a host of its own, instead of the one that made the backup.
+    #[arg(long)]
+    pub new_host: bool,
 }
 
 /// What `culvert join` is told.

@@ -9,11 +9,14 @@ mod announce;
 mod appliance;
 mod arguments;
 mod ask;
+mod backup;
 mod cluster;
 mod configuration;
 mod errand;
 mod machine;
+mod passphrase;
 mod print;
+mod progress;
 mod run;
 mod settings;
 mod store;
@@ -34,6 +37,8 @@ fn main() -> ExitCode {
         Command::DefaultPassword(given) => appliance::default_password(&given, arguments.output),
         Command::Join(given) => cluster::join(&given, arguments.output),
         Command::Leave(given) => cluster::leave(&given, arguments.output),
+        Command::Backup(given) => backup::backup(&given, arguments.output),
+        Command::Restore(given) => backup::restore(&given, arguments.output),
         Command::Store(StoreCommand::Check(given)) => store::check(&given, arguments.output),
         Command::ResetPassword(given) => appliance::reset_password(&given, arguments.output),
     };

@@ -1,11 +1,14 @@
 //! One errand for `culvert`, instead of serving: what touches the database or reads a stranger's file happens in the bus's
 //! sandbox, whoever asks.
 
+mod backup;
 mod check;
+mod restore;
 mod survey;
 
 use std::error::Error;
 use std::fs::File;
+use std::path::Path;
 
 use culvert_daemon::Context;
 use culvert_wire::errand::{Errand, Report, read, write};
@@ -18,6 +21,11 @@ impl Reporter {
     /// Tells the one who waits. That nobody waits any more is noticed where it matters: at the end.
     pub fn tell(&mut self, report: &Report) {
         let _ = write(&mut self.0, report);
+    }
+
+    /// Tells how far something is.
+    fn progress(&mut self, what: &str, done: u64, total: u64) {
+        self.tell(&Report::Progress { what: what.into(), done, total });
     }
 }
 
@@ -34,9 +42,11 @@ pub async fn run(mut context: Context) -> Result<(), Box<dyn Error>> {
     };
     let (mut errand, report) = (taken("errand")?, taken("report")?);
     let mut reporter = Reporter(report);
+    let archive = context.sockets.take("archive").map(File::from);
+    let folder = context.state.join("bus");
     let errand = read(&mut errand)?.ok_or("there is no errand")?;
     let done = tokio::select! {
-        done = carry_out(errand, &context, &mut reporter) => done,
+        done = carry_out(errand, &folder, archive, &mut reporter) => done,
         () = context.stopped() => Err("it was ended".into()),
     };
     let last = match done {
@@ -46,9 +56,20 @@ pub async fn run(mut context: Context) -> Result<(), Box<dyn Error>> {
     Ok(write(&mut reporter.0, &last)?)
 }
 
-async fn carry_out(errand: Errand, _context: &Context, reporter: &mut Reporter) -> Result<String, Box<dyn Error>> {
+async fn carry_out(
+    errand: Errand,
+    folder: &Path,
+    archive: Option<File>,
+    reporter: &mut Reporter,
+) -> Result<String, Box<dyn Error>> {
+    let archive = archive.ok_or("there is no archive");
     match errand {
         Errand::Check { uri } => check::run(&uri, reporter).await,
         Errand::Survey { uri } => survey::run(&uri, reporter).await,
+        Errand::Backup { from, passphrase } => backup::write(folder, from, &passphrase, archive?, reporter).await,
+        Errand::Verify { passphrase } => backup::verify(&passphrase, archive?, reporter).await,
+        Errand::Restore { to, passphrase, fresh } => {
+            restore::run(folder, to, &passphrase, fresh, archive?, reporter).await
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::error::Error;
 
 use culvert_model::record::{Cluster, Host};
 use culvert_model::{HostId, Kind};
-use culvert_wire::bus::{Find, PAGE};
+use culvert_wire::bus::Find;
 use culvert_wire::errand::{Content, Member, Report};
 
 use super::Reporter;
@@ -27,7 +27,7 @@ pub async fn run(uri: &str, reporter: &mut Reporter) -> Result<String, Box<dyn E
 async fn content(store: &Mongo) -> Answer<Content> {
     let cluster = store.get(Kind::Cluster, Cluster::ID).await?;
     let cluster = cluster.and_then(|row| serde_json::from_slice::<Cluster>(&row.body).ok());
-    let hosts = store.find(all(Kind::Host)).await?.rows;
+    let hosts = store.find(Find::all(Kind::Host)).await?.rows;
     let member = |row: &culvert_wire::bus::Row| Member {
         id: row.id.clone(),
         name: serde_json::from_slice::<Host>(&row.body).map_or_else(|_| row.id.clone(), |host| host.name),
@@ -37,21 +37,8 @@ async fn content(store: &Mongo) -> Answer<Content> {
         state: cluster.as_ref().map(|cluster| cluster.state),
         by: cluster.and_then(|cluster| cluster.by).map(|host| host.to_string()),
         hosts: hosts.iter().map(member).collect(),
-        organizations: store.count(all(Kind::Organization)).await?,
-        users: store.count(all(Kind::User)).await?,
-        servers: store.count(all(Kind::Server)).await?,
+        organizations: store.count(Find::all(Kind::Organization)).await?,
+        users: store.count(Find::all(Kind::User)).await?,
+        servers: store.count(Find::all(Kind::Server)).await?,
     })
-}
-
-fn all(kind: Kind) -> Find {
-    Find {
-        kind,
-        index: String::new(),
-        equal: Vec::new(),
-        from: None,
-        to: None,
-        after: None,
-        descending: false,
-        limit: PAGE,
-    }
 }

@@ -66,6 +66,12 @@ pub enum Tail {
     Gap,
 }
 
+/// Milliseconds since 1970, by this machine's clock: for people to read, and for no decision.
+#[must_use]
+pub fn wall() -> Millis {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |age| age.as_millis() as Millis)
+}
+
 /// An id for a write that no other write has.
 #[must_use]
 pub fn write_id() -> u128 {

@@ -105,7 +105,7 @@ pub fn open<R: Read + Send + 'static>(from: R, passphrase: &str) -> Result<(Head
     let Some(Part::Head(head)) = errand::read_long(&mut from).map_err(|error| unread(&error))? else {
         return Err(TransferError::Source("this is no backup of Culvert".into()));
     };
-    let (feed, source) = Source::of(head.records);
+    let (feed, source) = Source::of(head.records, head.format);
     let read = move || {
         let mut summary = Summary::default();
         loop {

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use culvert_model::record::{Cluster, ClusterState};
+use culvert_model::{HostId, Id};
 use tokio::time::sleep;
 
 use super::TransferError;
@@ -89,18 +90,59 @@ pub async fn drive<S: Store>(
     }
 }
 
+/// Has an empty database say that its records are coming, by whom and by which move. Nothing if they are all there already.
+///
+/// # Errors
+///
+/// It is not empty, or does not answer.
+pub async fn enter(mongo: &Mongo, host: HostId, move_id: Id, own: Cluster) -> Result<Option<Known>, Halt> {
+    let transfer = Some(move_id);
+    loop {
+        let now = mongo.now().await?;
+        let Some(known) = cluster::read(mongo).await? else {
+            if !cluster::is_empty(mongo).await? {
+                return Err(holds_a_cluster());
+            }
+            let state = ClusterState::Importing;
+            cluster::insert(mongo, &Cluster { state, by: Some(host), transfer, since: now, ..own.clone() }).await?;
+            continue;
+        };
+        match (known.cluster.state, known.cluster.transfer == transfer) {
+            (ClusterState::Ready, true) => return Ok(None),
+            (ClusterState::Importing, true) => return Ok(Some(known)),
+            (ClusterState::Importing, false) if known.cluster.by == Some(host) => {
+                // An earlier one that was given up.
+                cluster::change(mongo, &known, &Cluster { transfer, since: now, ..known.cluster.clone() }).await?;
+            }
+            (ClusterState::Ready, false) => return Err(holds_a_cluster()),
+            _ => {
+                cluster::judge(&known.cluster, known.cluster.format, now)?;
+                return Err(holds_a_cluster());
+            }
+        }
+    }
+}
+
+fn holds_a_cluster() -> Halt {
+    Halt::Refused(
+        "the database holds a cluster already: to join it without this appliance's records, say so to `culvert join`; to \
+         move the records, name an empty database"
+            .into(),
+    )
+}
+
 /// The one write by which a move counts.
 ///
 /// # Errors
 ///
 /// It is not known whether it was done, or somebody else came between.
-pub async fn commit(mongo: &Mongo, mut known: Known, journal: &Journal, state: ClusterState) -> Result<(), Halt> {
+pub async fn commit(mongo: &Mongo, mut known: Known, move_id: Id, state: ClusterState) -> Result<(), Halt> {
     loop {
         let since = mongo.now().await?;
         if cluster::change(mongo, &known, &Cluster { state, since, ..known.cluster.clone() }).await? {
             return Ok(());
         }
-        let found = cluster::read(mongo).await?.filter(|found| found.cluster.transfer == Some(journal.id()));
+        let found = cluster::read(mongo).await?.filter(|found| found.cluster.transfer == Some(move_id));
         let gone = "somebody else has changed the database meanwhile: look at it, then try again";
         known = found.ok_or_else(|| Halt::Refused(gone.into()))?;
         if known.cluster.state == state {

@@ -9,14 +9,13 @@ use std::path::PathBuf;
 use culvert_model::record::{Cluster, ClusterState};
 use culvert_model::{HostId, Kind};
 use culvert_wire::bus::{Find, Guard, Refusal, Write};
-use tokio::task::spawn_blocking;
 
 use super::drive::{Halt, commit, drive};
 use super::journal::{Journal, Phase};
 use super::told::Told;
 use super::{Summary, copy, file};
 use crate::cluster::{self, Known};
-use crate::store::embedded::{self, Embedded};
+use crate::store::embedded;
 use crate::store::frozen::Frozen;
 use crate::store::mongo::Mongo;
 use crate::store::{Awaited, Store, Trouble, write_id};
@@ -63,7 +62,7 @@ impl Export {
                     self.fill(mongo, &known.cluster, told).await?;
                     journal.reach(Phase::Committing)?;
                 }
-                commit(mongo, known, journal, ClusterState::Left).await?;
+                commit(mongo, known, journal.id(), ClusterState::Left).await?;
             }
         }
         Ok(journal.reach(Phase::Done)?)
@@ -101,18 +100,8 @@ impl Export {
 
     /// Whether other hosts belong to the cluster.
     async fn others(&self, mongo: &Mongo) -> Result<bool, Halt> {
-        let find = Find {
-            kind: Kind::Host,
-            index: String::new(),
-            equal: Vec::new(),
-            from: None,
-            to: None,
-            after: None,
-            descending: false,
-            limit: 2,
-        };
         let own = self.host.to_string();
-        Ok(mongo.find(find).await?.rows.iter().any(|row| row.id != own))
+        Ok(mongo.find(Find::all(Kind::Host)).await?.rows.iter().any(|row| row.id != own))
     }
 
     /// Takes this host out of the cluster, with an empty store of its own.
@@ -122,27 +111,20 @@ impl Export {
             Ok(_) | Err(Trouble::Refused { why: Refusal::Missing, .. }) => {}
             Err(trouble) => return Err(trouble.into()),
         }
-        let target = self.prepare()?;
+        let target = file::prepare(&self.folder, self.host).map_err(Halt::again)?;
         cluster::ensure(&target).await?;
-        closed(target).await;
+        file::closed(target).await;
         Ok(())
-    }
-
-    /// A new store to be filled.
-    fn prepare(&self) -> Result<Embedded, Halt> {
-        let path = file::incoming(&self.folder);
-        file::remove(&path)?;
-        Embedded::open(&path, self.host).map_err(Halt::again)
     }
 
     /// Copies everything into a new store, and looks whether it arrived.
     async fn fill(&self, mongo: &Mongo, known: &Cluster, told: &Told) -> Result<(), Halt> {
-        let target = self.prepare()?;
+        let target = file::prepare(&self.folder, self.host).map_err(Halt::again)?;
         let own = Cluster { state: ClusterState::Ready, by: None, transfer: None, ..known.clone() };
         cluster::insert(&target, &own).await?;
         let mut telling = |done, total| told.underway("copying", done, total);
         let sent = copy(mongo.snapshot().await?, &mut &target, &mut telling).await;
-        closed(target).await;
+        file::closed(target).await;
         let sent = sent?;
         let source = embedded::snapshot(&file::incoming(&self.folder)).map_err(Halt::again)?;
         let found = Summary::of(source, |done, total| told.underway("verifying", done, total)).await?;
@@ -150,10 +132,4 @@ impl Export {
         tracing::info!(records = sent.records(), "all records are here, with the hashes that they had in the database");
         Ok(())
     }
-}
-
-/// Waits until the threads that have the file open are done with it.
-async fn closed(store: Embedded) {
-    // One that panicked has said so itself.
-    let _ = spawn_blocking(move || drop(store)).await;
 }

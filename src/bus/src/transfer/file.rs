@@ -5,9 +5,11 @@ use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
-use culvert_model::Id;
+use culvert_model::{HostId, Id};
+use tokio::task::spawn_blocking;
 
 use super::journal::sync;
+use crate::store::embedded::{Embedded, OpenError};
 
 /// The embedded store in the bus's folder.
 #[must_use]
@@ -65,4 +67,21 @@ pub fn remove(path: &Path) -> io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// A new store, to be filled.
+///
+/// # Errors
+///
+/// It cannot be made.
+pub fn prepare(folder: &Path, host: HostId) -> Result<Embedded, OpenError> {
+    let path = incoming(folder);
+    remove(&path).map_err(|error| OpenError::Io(path.display().to_string(), error))?;
+    Embedded::open(&path, host)
+}
+
+/// Waits until the threads that have the file open are done with it.
+pub async fn closed(store: Embedded) {
+    // One that panicked has said so itself.
+    let _ = spawn_blocking(move || drop(store)).await;
 }

@@ -5,7 +5,7 @@
 //! place is read again: only what is there in the same number and with the same hash has arrived.
 
 pub mod archive;
-mod drive;
+pub mod drive;
 pub mod export;
 pub mod file;
 pub mod import;
@@ -17,6 +17,8 @@ pub mod told;
 use std::collections::BTreeMap;
 
 use culvert_model::Kind;
+#[cfg(doc)]
+use culvert_model::record::Cluster;
 use culvert_wire::bus::{Fault, Row};
 use thiserror::Error;
 use tokio::sync::mpsc;
@@ -84,17 +86,40 @@ pub struct Page {
 pub struct Source {
     pages: mpsc::Receiver<Result<Page, TransferError>>,
     total: u64,
+    format: u32,
+    /// Kinds that are passed over.
+    without: &'static [Kind],
+    /// Whether nobody holds a lease any more.
+    released: bool,
 }
 
 /// Where a source's pages are put in.
 pub type Feed = mpsc::Sender<Result<Page, TransferError>>;
 
 impl Source {
-    /// A source of about so many records, and where its pages are put in.
+    /// A source of about so many records in this format, and where its pages are put in.
     #[must_use]
-    pub fn of(total: u64) -> (Feed, Self) {
+    pub fn of(total: u64, format: u32) -> (Feed, Self) {
         let (feed, pages) = mpsc::channel(WAITING);
-        (feed, Self { pages, total })
+        (feed, Self { pages, total, format, without: &[], released: false })
+    }
+
+    /// Passes these kinds over.
+    #[must_use]
+    pub fn without(self, kinds: &'static [Kind]) -> Self {
+        Self { without: kinds, ..self }
+    }
+
+    /// Gives every record as if its lease had run out. The epochs stay.
+    #[must_use]
+    pub fn released(self) -> Self {
+        Self { released: true, ..self }
+    }
+
+    /// The format that the records have at least (see [`Cluster::format`]).
+    #[must_use]
+    pub const fn format(&self) -> u32 {
+        self.format
     }
 
     /// About how many records there are.
@@ -104,7 +129,15 @@ impl Source {
     }
 
     async fn next(&mut self) -> Result<Option<Page>, TransferError> {
-        self.pages.recv().await.transpose()
+        loop {
+            let Some(mut page) = self.pages.recv().await.transpose()? else { return Ok(None) };
+            if self.released {
+                page.rows.iter_mut().filter_map(|row| row.lease.as_mut()).for_each(|lease| lease.left = 0);
+            }
+            if !self.without.contains(&page.kind) {
+                return Ok(Some(page));
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 pub mod choice;
 mod join;
 mod leave;
-mod running;
+pub mod running;
 mod watch;
 
 pub use join::join;

@@ -1,11 +1,10 @@
 //! Waits until the bus has moved the records, and shows how far it is.
 
-use std::io::{IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use super::running::{Appliance, Standing, Transfer};
 use crate::configuration::Trouble;
-use crate::print::say;
+use crate::progress::Line;
 
 /// How often the bus is asked: it tells nobody by itself.
 const LOOK: Duration = Duration::from_millis(200);
@@ -66,42 +65,6 @@ pub fn watch(appliance: &Appliance, into: bool) -> Result<End, Trouble> {
                 line.show(&step, done, total);
             }
             Standing { .. } => {}
-        }
-    }
-}
-
-/// One line about how far it is: written over on a terminal, else one a step.
-#[derive(Default)]
-struct Line {
-    step: String,
-    open: bool,
-}
-
-impl Line {
-    fn show(&mut self, step: &str, done: u64, total: u64) {
-        let of = if total == 0 { String::new() } else { format!(" {done} of {total} records") };
-        let mut errors = std::io::stderr();
-        if errors.is_terminal() {
-            let _ = write!(errors, "\r\x1b[K{step}{of}");
-            let _ = errors.flush();
-            self.open = true;
-        } else if self.step != step {
-            say(&format!("{step}{of}"));
-        }
-        step.clone_into(&mut self.step);
-    }
-
-    fn wait(&mut self, why: &str) {
-        if self.step != why {
-            self.end();
-            say(&format!("waits: {why}"));
-            why.clone_into(&mut self.step);
-        }
-    }
-
-    fn end(&mut self) {
-        if std::mem::take(&mut self.open) {
-            let _ = writeln!(std::io::stderr());
         }
     }
 }

@@ -131,6 +131,23 @@ pub struct Find {
     pub limit: u16,
 }
 
+impl Find {
+    /// The first page of all records of a kind, in the order of their ids.
+    #[must_use]
+    pub const fn all(kind: Kind) -> Self {
+        Self {
+            kind,
+            index: String::new(),
+            equal: Vec::new(),
+            from: None,
+            to: None,
+            after: None,
+            descending: false,
+            limit: PAGE,
+        }
+    }
+}
+
 /// A place in an index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {

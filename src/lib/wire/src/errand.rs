@@ -30,6 +30,36 @@ pub enum Errand {
         /// It may hold a password.
         uri: String,
     },
+    /// Write all records into the archive.
+    Backup {
+        /// Where they are.
+        from: Place,
+        /// What opens the archive.
+        passphrase: String,
+    },
+    /// Read an archive to its end.
+    Verify {
+        /// What opens it.
+        passphrase: String,
+    },
+    /// Put the archive's records where they belong. Culvert must not run.
+    Restore {
+        /// Where that is.
+        to: Place,
+        /// What opens the archive.
+        passphrase: String,
+        /// Whether this machine is to be a host of its own in any case.
+        fresh: bool,
+    },
+}
+
+/// Where records are.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Place {
+    /// In the bus's own file.
+    Embedded,
+    /// In the MongoDB at this URI, which may hold a password.
+    Mongo(String),
 }
 
 /// Errands hold passwords.
@@ -38,6 +68,9 @@ impl fmt::Debug for Errand {
         f.write_str(match self {
             Self::Check { .. } => "check",
             Self::Survey { .. } => "survey",
+            Self::Backup { .. } => "backup",
+            Self::Verify { .. } => "verify",
+            Self::Restore { .. } => "restore",
         })
     }
 }
@@ -65,6 +98,15 @@ pub enum Report {
     },
     /// What a database holds.
     Content(Content),
+    /// What the archive is.
+    Archive {
+        /// The name of the host that made it.
+        host: String,
+        /// When, milliseconds since 1970.
+        made: u64,
+        /// The release that made it.
+        version: String,
+    },
     /// It is done. The text is for people.
     Done(String),
     /// It failed. The text says what to do.

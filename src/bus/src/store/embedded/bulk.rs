@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use culvert_model::Kind;
+use culvert_model::record::Cluster;
 use culvert_wire::bus::Row;
 use rusqlite::{Connection, params};
 
@@ -25,10 +26,13 @@ pub fn snapshot(path: &Path) -> Result<Source, OpenError> {
     let begin = || {
         connection.execute_batch("BEGIN")?;
         // The first look fixes the moment.
-        connection.query_row("SELECT count(*) FROM records", [], |row| row.get::<_, i64>(0))
+        let total = connection.query_row("SELECT count(*) FROM records", [], |row| row.get::<_, i64>(0))?;
+        Ok((total, row::get(&connection, Kind::Cluster, Cluster::ID, clock.now())?))
     };
-    let total = begin().map_err(|error| OpenError::Other(name(), error))?;
-    let (feed, source) = Source::of(total.unsigned_abs());
+    let (total, cluster) = begin().map_err(|error| OpenError::Other(name(), error))?;
+    let cluster = cluster.and_then(|row| serde_json::from_slice::<Cluster>(&row.body).ok());
+    // Stores had no such record before there was more than one format.
+    let (feed, source) = Source::of(total.unsigned_abs(), cluster.map_or(1, |cluster| cluster.format));
     let read = move || {
         if let Err(error) = give(&connection, clock.now(), &feed) {
             // Who took the pages may be gone.

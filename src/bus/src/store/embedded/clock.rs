@@ -1,11 +1,8 @@
 //! The time that leases on the embedded store last by: it runs on while the machine sleeps, never jumps, and begins
 //! anew with each boot.
 
-use std::io;
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use culvert_model::Millis;
 use nix::time::{ClockId, clock_gettime};
+use std::io;
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
@@ -43,10 +40,4 @@ impl Clock {
         let now = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("Linux has this clock");
         now.tv_sec() * 1000 + now.tv_nsec() / 1_000_000
     }
-}
-
-/// Milliseconds since 1970.
-#[must_use]
-pub fn wall() -> Millis {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis() as Millis)
 }

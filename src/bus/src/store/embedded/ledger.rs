@@ -6,8 +6,8 @@ use rusqlite::{Connection, params};
 use serde_json::{Map, Value};
 
 use super::trouble::Stop;
-use super::{clock, key, lease, row};
-use crate::store::index;
+use super::{key, lease, row};
+use crate::store::{index, wall};
 
 /// What is known and gathered while requests are carried out.
 pub struct Ledger<'c> {
@@ -179,7 +179,7 @@ impl Ledger<'_> {
                 record: id.into(),
                 revision,
                 scope: index::scope(kind, object),
-                at: clock::wall(),
+                at: wall(),
             });
         }
     }

@@ -28,7 +28,7 @@ use self::reader::{Ask, Question, Reader, Reading};
 pub use self::schema::OpenError;
 use self::trouble::Complaint;
 use self::writer::{Job, Order, Outcome, SWEEP, Writer};
-use super::{Answer, Found, MESSAGES, Owner, Store, Tail, Trouble};
+use super::{Answer, Found, MESSAGES, Owner, Store, Tail, Trouble, wall};
 
 /// How long a request may take.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -202,7 +202,7 @@ impl Store for Embedded {
     }
 
     async fn now(&self) -> Answer<Millis> {
-        Ok(clock::wall())
+        Ok(wall())
     }
 
     fn tail(&self) -> broadcast::Receiver<Tail> {

@@ -7,10 +7,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 use tokio::sync::{broadcast, mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::clock::{self, Clock};
+use super::clock::Clock;
 use super::ledger::Ledger;
 use super::trouble::{Complaint, Stop, of_commit};
-use crate::store::{Answer, Owner, Tail, Trouble};
+use crate::store::{Answer, Owner, Tail, Trouble, wall};
 
 /// The most requests in one transaction.
 const GROUP: usize = 256;
@@ -230,7 +230,7 @@ fn write(ledger: &mut Ledger<'_>, id: u128, writes: &[Write]) -> Result<Vec<u64>
 /// The next message's id: it begins with the second, as all ids do, and is greater than the last in any case.
 fn after(last: Id) -> Id {
     let mut bytes = [0; 12];
-    bytes[..4].copy_from_slice(&((clock::wall() / 1000) as u32).to_be_bytes());
+    bytes[..4].copy_from_slice(&((wall() / 1000) as u32).to_be_bytes());
     let next = Id::from_bytes(bytes);
     if next > last {
         return next;

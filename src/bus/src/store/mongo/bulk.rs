@@ -13,6 +13,7 @@ use super::Mongo;
 use super::base::Base;
 use super::row::{self, whole};
 use super::{announce, document};
+use crate::cluster;
 use crate::store::{Answer, Store, Trouble};
 use crate::transfer::{Feed, PAGE, PAGE_BYTES, Page, Source, TransferError, carried};
 
@@ -41,7 +42,8 @@ impl Mongo {
             total += base.plain(kind).estimated_document_count().await.map_err(failed)?;
         }
         let session = base.snapshot().await.map_err(failed)?;
-        let (feed, source) = Source::of(total);
+        let cluster = cluster::read(self).await.map_err(|unusable| TransferError::Source(unusable.to_string()))?;
+        let (feed, source) = Source::of(total, cluster.map_or(1, |known| known.cluster.format));
         tokio::spawn(async move {
             if let Err(error) = give(&base, session, &feed).await {
                 // Who took the pages may be gone.
