@@ -28,8 +28,7 @@ pub async fn standing(api: &Api) -> Answer<Value> {
     let holds = overview::status(api).await.ok().map(|counted| {
         json!({ "organizations": counted.org_count, "users": counted.user_count, "servers": counted.server_count })
     });
-    let host = api.host().await.ok();
-    Ok(json!({ "keeper": keeper, "transfer": transfer, "binding": binding, "holds": holds, "host": host }))
+    Ok(json!({ "keeper": keeper, "transfer": transfer, "binding": binding, "holds": holds }))
 }
 
 /// Has the bus start again with what was changed in the state folder.

@@ -77,7 +77,7 @@ fn decide(appliance: &Appliance, uri: &str, without: bool, standing: Option<&Sta
     })?;
     let content = content.ok_or_else(|| Trouble::Failed("the bus did not say what the database holds".into()))?;
     let own = standing.and_then(|standing| standing.holds);
-    let here = standing.and_then(|standing| standing.host.clone());
+    let here = appliance.host();
     let has_store = appliance.state.join("bus/store.sqlite").exists();
     match choose(&content, has_store, own, here.as_deref(), without)? {
         Way::Import => {

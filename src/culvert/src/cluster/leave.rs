@@ -35,7 +35,7 @@ pub fn leave(given: &Leaving, output: Output) -> Result<ExitCode, Trouble> {
         return finish(&appliance, output, "This host starts anew, without the records of the cluster.\n");
     }
     if standing.member && standing.transfer.is_none() {
-        begin(&appliance, &standing, given.yes)?;
+        begin(&appliance, given.yes)?;
         appliance.restart_bus()?;
     }
     match watch(&appliance, false)? {
@@ -49,13 +49,13 @@ pub fn leave(given: &Leaving, output: Output) -> Result<ExitCode, Trouble> {
 }
 
 /// Says what becomes of the records, and decides.
-fn begin(appliance: &Appliance, standing: &Standing, yes: bool) -> Result<(), Trouble> {
+fn begin(appliance: &Appliance, yes: bool) -> Result<(), Trouble> {
     let failed = |error| machine::unmade(&appliance.state, &error);
     let uri = std::fs::read_to_string(appliance.state.join("bus/uri")).map_err(failed)?;
     let content = survey(appliance, uri)?;
-    let here = standing.host.as_deref();
+    let here = appliance.host();
     let others: Vec<&str> =
-        content.hosts.iter().filter(|host| Some(host.id.as_str()) != here).map(|host| host.name.as_str()).collect();
+        content.hosts.iter().filter(|host| Some(&host.id) != here.as_ref()).map(|host| host.name.as_str()).collect();
     if others.is_empty() {
         say("this is the cluster's only host: its records come along; changes are refused meanwhile, tunnels stay up");
     } else if yes {

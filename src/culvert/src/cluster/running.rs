@@ -28,8 +28,6 @@ pub struct Standing {
     pub binding: bool,
     /// Organisations, users and servers, if the store answers.
     pub holds: Option<[u64; 3]>,
-    /// This host's id, likewise.
-    pub host: Option<String>,
 }
 
 /// How far a move is.
@@ -49,6 +47,13 @@ impl Appliance {
     pub fn of(state: PathBuf) -> Self {
         let run = Settings::run_folder(&state);
         Self { state, run }
+    }
+
+    /// This host's id, if it has one already.
+    #[must_use]
+    pub fn host(&self) -> Option<String> {
+        let id = std::fs::read_to_string(self.state.join("bus/host-id")).ok()?;
+        Some(id.trim().to_owned())
     }
 
     /// How it is with the store; nothing if the appliance does not run.
@@ -133,11 +138,5 @@ fn read(answer: &Value) -> Result<Standing, Trouble> {
     let holds = answer["holds"]
         .is_object()
         .then(|| ["organizations", "users", "servers"].map(|name| answer["holds"][name].as_u64().unwrap_or_default()));
-    Ok(Standing {
-        member: text(&answer["keeper"])? == "mongodb",
-        transfer,
-        binding: answer["binding"] == true,
-        holds,
-        host: answer["host"].as_str().map(Into::into),
-    })
+    Ok(Standing { member: text(&answer["keeper"])? == "mongodb", transfer, binding: answer["binding"] == true, holds })
 }
