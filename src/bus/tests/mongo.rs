@@ -1,5 +1,6 @@
 //! The store in MongoDB does what every store must, and goes on when the primary is lost. Needs mongod: `make setup`.
 
+mod check;
 mod conformance;
 #[path = "../../../tests/kit/mongod.rs"]
 #[allow(dead_code, missing_docs, reason = "the kit serves other suites, too")]

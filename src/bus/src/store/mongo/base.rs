@@ -32,7 +32,7 @@ const DEAD: Duration = Duration::from_millis(1000);
 const BREAK: Duration = Duration::from_millis(1000);
 
 /// The batches that were done, by their write ids.
-const WRITES: &str = "writes";
+pub const WRITES: &str = "writes";
 
 /// The connection to the database.
 #[derive(Debug)]

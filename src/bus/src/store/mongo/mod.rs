@@ -7,6 +7,7 @@ mod announce;
 mod attempt;
 mod base;
 mod batch;
+mod check;
 mod connect;
 mod document;
 mod home;
@@ -33,6 +34,7 @@ use tokio::time::timeout;
 
 use self::announce::{Announcer, change};
 use self::base::Base;
+pub use self::check::{Finding, check};
 pub use self::connect::{ConnectError, Step};
 use self::plan::{Done, Plan};
 use self::tail::Tailer;
