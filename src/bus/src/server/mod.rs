@@ -1,6 +1,7 @@
 //! The bus's socket: peers are told apart by their users, and each gets what its role may.
 
 mod answer;
+mod incoming;
 mod outbox;
 mod peer;
 mod subscription;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use culvert_model::{HostId, Role};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -35,12 +36,14 @@ pub struct Server<S> {
     cache: Option<Arc<Cache>>,
     host: HostId,
     roles: Roles,
+    /// Pages that are read at a time, whoever asks: they take long, and what is short goes past them.
+    pages: Semaphore,
 }
 
 impl<S: Store> Server<S> {
     /// A server of this store on this host. With a cache, what it remembers is given while the store is away.
     pub fn new(store: Arc<S>, cache: Option<Arc<Cache>>, host: HostId, roles: Roles) -> Self {
-        Self { store, cache, host, roles }
+        Self { store, cache, host, roles, pages: Semaphore::new(S::PAGES) }
     }
 
     /// Serves until it is told to stop, and then what is open.

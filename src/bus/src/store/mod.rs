@@ -67,6 +67,15 @@ pub enum Tail {
 
 /// Where records are kept.
 pub trait Store: Send + Sync + 'static {
+    /// How many reads of one peer are here at a time, so that others have their turn: no more than keeps the store busy.
+    const READS: usize = 8;
+
+    /// How many pages of all peers.
+    const PAGES: usize = 16;
+
+    /// How many writes of one peer.
+    const WRITES: usize = 16;
+
     /// One record.
     fn get(&self, kind: Kind, id: &str) -> impl Future<Output = Answer<Option<Row>>> + Send;
 
