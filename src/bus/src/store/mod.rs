@@ -93,7 +93,8 @@ pub trait Store: Send + Sync + 'static {
     /// announced once they are acknowledged.
     fn write(&self, id: u128, writes: Vec<Write>) -> impl Future<Output = Answer<Vec<u64>>> + Send;
 
-    /// Takes a lease that nobody holds, not even the same owner; the epoch rises by one.
+    /// Takes a lease that nobody holds, not even the same owner; the epoch rises, and a new record of an id that was
+    /// deleted does not begin with an epoch that the old one had.
     fn claim(
         &self,
         kind: Kind,

@@ -91,7 +91,9 @@ pub async fn make(database: &Database) -> Result<(), SchemaError> {
     try_join_all(Kind::ALL.iter().map(|kind| make_indexes(database, *kind))).await?;
     let options = IndexOptions::builder().name("by_time".to_owned()).expire_after(REMEMBERED).build();
     let by_time = IndexModel::builder().keys(doc! { "at": 1 }).options(options).build();
-    make_index(database, WRITES, vec![by_time]).await
+    let options = IndexOptions::builder().name("by_origin".to_owned()).sparse(true).build();
+    let by_origin = IndexModel::builder().keys(doc! { "of.i": 1 }).options(options).build();
+    make_index(database, WRITES, vec![by_time, by_origin]).await
 }
 
 async fn make_collection(database: &Database, name: &str) -> Result<(), Error> {
