@@ -1,15 +1,20 @@
 //! The store in MongoDB does what every store must, and goes on when the primary is lost. Needs mongod: `make setup`.
 
+mod check;
 mod conformance;
 #[path = "../../../tests/kit/mongod.rs"]
 #[allow(dead_code, missing_docs, reason = "the kit serves other suites, too")]
 mod mongod;
 mod outages;
+#[path = "../../../tests/kit/secure.rs"]
+#[allow(dead_code, missing_docs, reason = "likewise")]
+mod secure;
 
 use conformance::{Subject, suite};
 use culvert_bus::store::mongo::{Mongo, Step};
 use culvert_model::HostId;
 use mongod::ReplicaSet;
+use secure::Secure;
 
 async fn open(set: &ReplicaSet) -> Subject<Mongo> {
     let host = HostId::new();
@@ -26,6 +31,15 @@ async fn conforms() {
     let id = conformance::fresh();
     first.make(culvert_model::Kind::Server, &id, &serde_json::json!({})).await;
     assert!(open(&set).await.get(culvert_model::Kind::Server, &id).await.is_some());
+}
+
+/// Three members that speak only TLS, and a user who may do no more than the database's owner must allow.
+#[tokio::test]
+async fn conforms_over_tls_with_a_user_of_few_rights() {
+    let secure = Secure::start(3).expect("a replica set");
+    let host = HostId::new();
+    let store = Mongo::connect(&secure.uri(), host).await.expect("the store opens");
+    suite(&Subject { store, host }).await;
 }
 
 /// What somebody reads who gave this URI.

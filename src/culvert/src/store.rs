@@ -35,8 +35,10 @@ pub fn check(given: &Database, output: Output) -> Result<ExitCode, Trouble> {
     }
     if output == Output::Json {
         print(&format!("{}\n", json!({ "usable": done.is_ok(), "steps": steps })))?;
+        return done.map(|_| ExitCode::SUCCESS);
     }
-    done.map(|_| ExitCode::SUCCESS)
+    print(&format!("{}\n", done?))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// The URI that was given: itself, in a file, or on standard input.

@@ -97,6 +97,7 @@ async fn get<S: Store>(server: &Server<S>, kind: Kind, id: &str) -> Answer<Reply
 }
 
 async fn find<S: Store>(server: &Server<S>, query: Find) -> Answer<Reply> {
+    let _turn = server.pages.acquire().await;
     let cache = server.cache.as_ref().filter(|_| cached(query.kind));
     match (server.store.find(query.clone()).await, cache) {
         (Ok(Found { rows, next }), _) => Ok(Reply::Rows { rows, next, cached: false }),

@@ -1,6 +1,7 @@
 //! The bus's socket: peers are told apart by their users, and each gets what its role may.
 
 mod answer;
+mod incoming;
 mod outbox;
 mod peer;
 mod subscription;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use culvert_model::{HostId, Role};
 use culvert_wire::bus::Keeper;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -39,13 +40,16 @@ pub struct Server<S> {
     roles: Roles,
     told: Told,
     restart: Arc<Notify>,
+    /// Pages that are read at a time, whoever asks: they take long, and what is short goes past them.
+    pages: Semaphore,
 }
 
 impl<S: Store> Server<S> {
     /// A server of this store on this host. With a cache, what it remembers is given while the store is away.
     pub fn new(store: Arc<S>, cache: Option<Arc<Cache>>, host: HostId, roles: Roles) -> Self {
         let keeper = if cache.is_some() { Keeper::Mongo } else { Keeper::Embedded };
-        Self { store, cache, host, roles, told: Told::of(keeper), restart: Arc::default() }
+        let pages = Semaphore::new(S::PAGES);
+        Self { store, cache, host, roles, told: Told::of(keeper), restart: Arc::default(), pages }
     }
 
     /// Tells this of moves.

@@ -45,6 +45,10 @@ impl<S: Store> Awaited<S> {
 }
 
 impl<S: Store> Store for Awaited<S> {
+    const READS: usize = S::READS;
+    const PAGES: usize = S::PAGES;
+    const WRITES: usize = S::WRITES;
+
     async fn get(&self, kind: Kind, id: &str) -> Answer<Option<Row>> {
         self.store()?.get(kind, id).await
     }

@@ -39,6 +39,8 @@ impl<S: Store> Frozen<S> {
 }
 
 impl<S: Store> Store for Frozen<S> {
+    const PAGES: usize = S::PAGES;
+
     async fn get(&self, kind: Kind, id: &str) -> Answer<Option<Row>> {
         self.store.get(kind, id).await
     }

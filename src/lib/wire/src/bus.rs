@@ -55,7 +55,7 @@ pub enum Request {
         /// In order; at most [`BATCH`].
         writes: Vec<Write>,
     },
-    /// Take a record's lease, if nobody holds it. Its epoch rises by one. Answered by [`Reply::Claimed`] or
+    /// Take a record's lease, if nobody holds it. Its epoch rises. Answered by [`Reply::Claimed`] or
     /// [`Reply::Refused`].
     Claim {
         /// The record's kind.

@@ -131,7 +131,7 @@ impl Ledger<'_> {
             self.connection.prepare_cached(table)?.execute(params![kind.name(), old.id])?;
         }
         self.changed(kind, &old.id, 0, &image.object);
-        Ok(())
+        old.lease.as_ref().map_or(Ok(()), |lease| self.remember_epoch(lease))
     }
 
     pub fn move_keys(&self, kind: Kind, id: &str, old: &Keys, new: &Keys) -> Result<(), Stop> {

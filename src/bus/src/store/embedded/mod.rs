@@ -146,6 +146,11 @@ fn begin(path: &Path, name: &str, run: impl FnOnce() + Send + 'static) -> Result
 }
 
 impl Store for Embedded {
+    // One thread reads; what is written together is synced once.
+    const READS: usize = 2;
+    const PAGES: usize = 2;
+    const WRITES: usize = 64;
+
     async fn get(&self, kind: Kind, id: &str) -> Answer<Option<Row>> {
         match self.ask(Question::Get { kind, id: id.into() }).await? {
             Reading::Row(row) => Ok(row),

@@ -63,7 +63,8 @@ impl Base {
         let set = doc! {
             "host": { "$literal": owner.host.to_string() },
             "owner": { "$literal": &owner.name },
-            "epoch": { "$add": [{ "$ifNull": ["$epoch", 0_i64] }, 1_i64] },
+            // The first one comes from the clock: it is not to be one that an earlier record of this id had.
+            "epoch": { "$add": [{ "$ifNull": ["$epoch", { "$toLong": "$$NOW" }] }, 1_i64] },
             "expires": { "$add": ["$$NOW", whole(lease)] },
             "claim": binary(word),
         };

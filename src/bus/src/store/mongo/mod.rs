@@ -8,6 +8,7 @@ mod attempt;
 mod base;
 mod batch;
 mod bulk;
+mod check;
 mod connect;
 mod document;
 mod home;
@@ -34,6 +35,7 @@ use tokio::time::timeout;
 
 use self::announce::{Announcer, change};
 use self::base::Base;
+pub use self::check::{Finding, check};
 pub use self::connect::{ConnectError, Step};
 use self::plan::{Done, Plan};
 use self::tail::Tailer;
