@@ -169,7 +169,10 @@ async fn every_write_is_done_once() {
         let batch = vec![update(Kind::Job, &a, held, &json!({ "n": 1 })), insert(Kind::Job, &b, &json!({}))];
         assert_eq!(s.write(batch).await, Ok(vec![2, 1]));
         assert_eq!(s.write(vec![update(Kind::Job, &a, revision(2), &json!({ "n": 2 }))]).await, Ok(vec![3]));
+        let epoch = claim.epoch;
         s.store.release(Kind::Job, &a, s.host, claim).await.expect("it is held");
+        let row = s.store.claim(Kind::Job, &a, Some(3), s.owner("me"), 60_000).await.expect("nobody holds it");
+        assert_eq!(row.lease.map(|lease| lease.epoch), Some(epoch + 1), "claimed once each time");
         assert_eq!(s.write(vec![delete(Kind::Job, &a, revision(3))]).await, Ok(vec![0]));
         assert_eq!(s.write(vec![delete(Kind::Job, &b, always()), delete(Kind::Job, &a, always())]).await.err(), {
             Some(culvert_bus::store::Trouble::Refused { write: 1, why: culvert_wire::bus::Refusal::Missing })

@@ -143,15 +143,44 @@ async fn make_indexes(database: &Database, kind: Kind) -> Result<(), SchemaError
 async fn make_index(database: &Database, name: &str, models: Vec<IndexModel>) -> Result<(), SchemaError> {
     let collection = database.collection::<Document>(name);
     let made = collection.create_indexes(models).write_concern(super::base::majority()).await;
-    made.map(drop).map_err(|error| match error.kind.as_ref() {
+    let Err(error) = made else { return Ok(()) };
+    match error.kind.as_ref() {
         // IndexOptionsConflict, IndexKeySpecsConflict
-        ErrorKind::Command(command) if matches!(command.code, 85 | 86) => SchemaError::Foreign(format!(
-            "the collection {name} in {} has an index that stands in the way of Culvert's ({}): drop it",
-            database.name(),
-            command.message
-        )),
-        _ => error.into(),
-    })
+        ErrorKind::Command(command) if matches!(command.code, 85 | 86) => {
+            find_obstacle(database, name).await?;
+            Err(SchemaError::Foreign(format!(
+                "the collection {name} in {} has an index that stands in the way of Culvert's ({}): drop it",
+                database.name(),
+                command.message
+            )))
+        }
+        _ => Err(error.into()),
+    }
+}
+
+/// Looks for an index in this collection that has the name of one of ours and is another.
+///
+/// # Errors
+///
+/// There is one, or the database did not say.
+pub async fn find_obstacle(database: &Database, name: &str) -> Result<(), SchemaError> {
+    let Some(kind) = Kind::ALL.iter().find(|kind| kind.name() == name) else { return Ok(()) };
+    let there: Vec<IndexModel> = database.collection::<Document>(name).list_indexes().await?.try_collect().await?;
+    let named = |model: &IndexModel| model.options.as_ref().and_then(|options| options.name.clone());
+    let unique = |model: &IndexModel| model.options.as_ref().and_then(|options| options.unique) == Some(true);
+    for ours in kind.indexes() {
+        let model = model(ours);
+        let same = there.iter().find(|it| named(it).as_deref() == Some(ours.name));
+        if same.is_some_and(|it| unique(it) != ours.unique || !it.keys.keys().eq(model.keys.keys())) {
+            return Err(SchemaError::Foreign(format!(
+                "the collection {name} in {} has an index {} that is not Culvert's: run db.{name}.dropIndex(\"{}\") in its shell",
+                database.name(),
+                ours.name,
+                ours.name
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// An index of ours. Records in which a field of a unique index is empty are left out of it.

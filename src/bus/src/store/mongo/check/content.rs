@@ -14,6 +14,10 @@ use crate::store::{Answer, Trouble};
 pub async fn look(base: &Base) -> Result<String, ConnectError> {
     let database = base.database();
     let names = schema::look(database).await.map_err(|error| connect::of_schema(&error, database.name()))?;
+    for name in &names {
+        let clear = schema::find_obstacle(database, name).await;
+        clear.map_err(|error| connect::of_schema(&error, database.name()))?;
+    }
     let strangers = names.iter().filter(|name| !schema::is_ours(name) && !name.starts_with("system.")).count();
     let beside = match strangers {
         0 => String::new(),
