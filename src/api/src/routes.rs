@@ -197,6 +197,7 @@ handlers! {
         host::remove(api, asked.path.0).await?;
         Ok(Empty {}.into())
     };
+    HostUsage => |api, asked| Ok(host::usage(api, asked.path.0, asked.path.1).await?.into());
 
     EventPoll => |api, _| Ok(told(event::poll(api, None).await?).into());
     EventPollAfter => |api, asked| Ok(told(event::poll(api, Some(asked.path.0)).await?).into());

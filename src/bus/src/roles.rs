@@ -57,7 +57,7 @@ const TABLE: &[Line] = &[
     line(Kind::Session,         Cached, "riud",  "",    "",     "d",     ""),
     line(Kind::Settings,        Cached, "riud",  "r",   "r",    "r",     "r"),
     line(Kind::Organization,    Cached, "riud",  "r",   "ru",   "r",     "r"),
-    line(Kind::OrganizationSecret, Secret, "siud", "",  "",     "d",     ""),
+    line(Kind::OrganizationSecret, Secret, "siud", "",  "",     "",      ""),
     // The api removes an organisation's CA key along with it, but never sees it.
     line(Kind::CaKey,           Secret, "d",     "",    "sid",  "",      ""),
     line(Kind::User,            Plain,  "riud",  "",    "",     "rd",    "ru"),

@@ -85,7 +85,7 @@ fn due(period: Period, minute: Millis) -> bool {
         Some(Period::Minute) => period,
         Some(shorter) => shorter,
     };
-    (minute + MINUTE) / 1000 % part.seconds() == 0
+    ((minute + MINUTE) / 1000).is_multiple_of(part.seconds())
 }
 
 /// The record, and its revision if it is there. What is damaged begins anew.

@@ -51,7 +51,7 @@ impl Heart {
             return refused(Refusal::NotHeld { lease: row.lease });
         }
         // The own lease's word stays known: a kill from here on finds this machine as it was.
-        let word = self.words.next();
+        let word = self.words.draw();
         let row = store.claim(Kind::Host, &id, None, Owner { host, name: word }, START).await?;
         Ok(row.lease.map(claim_of).unwrap_or_default())
     }

@@ -133,7 +133,7 @@ impl Heart {
         match &self.attempt {
             Some((before, word)) if before == held => word.clone(),
             _ => {
-                let word = self.words.next();
+                let word = self.words.draw();
                 self.attempt = Some((held.to_owned(), word.clone()));
                 word
             }

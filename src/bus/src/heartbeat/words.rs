@@ -62,7 +62,7 @@ impl Words {
     }
 
     /// A new word, which is written down before anybody hears of it.
-    pub fn next(&mut self) -> String {
+    pub fn draw(&mut self) -> String {
         let mut bytes = [0; 16];
         getrandom::fill(&mut bytes).expect("the kernel gives random bytes to every process");
         let word = format!("{PREFIX}{:032x}", u128::from_be_bytes(bytes));
@@ -104,11 +104,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let mut words = Words::keep(folder.path()).expect("it can be opened");
         assert!(!words.knows("host x"));
-        let first = words.next();
+        let first = words.draw();
         words.settled(&first);
-        let (second, third) = (words.next(), words.next());
+        let (second, third) = (words.draw(), words.draw());
         words.settled(&third);
-        let fourth = words.next();
+        let fourth = words.draw();
         for words in [words, Words::keep(folder.path()).expect("it can be opened")] {
             let known = [first.as_str(), &second, &third, &fourth].map(|word| words.knows(word));
             assert_eq!(known, [false, false, true, true]);
@@ -119,7 +119,7 @@ mod tests {
     fn without_answers_it_knows_the_last_ones() {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let mut words = Words::keep(folder.path()).expect("it can be opened");
-        let all: Vec<String> = (0..2 * KNOWN).map(|_| words.next()).collect();
+        let all: Vec<String> = (0..2 * KNOWN).map(|_| words.draw()).collect();
         let words = Words::keep(folder.path()).expect("it can be opened");
         assert_eq!(all.iter().filter(|word| words.knows(word)).count(), KNOWN);
         assert!(words.knows(&all[2 * KNOWN - 1]));
@@ -130,7 +130,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder can be made");
         fs::write(folder.path().join(FILE), [0xff; 1000]).expect("it can be written");
         let mut words = Words::keep(folder.path()).expect("it can be opened");
-        let word = words.next();
+        let word = words.draw();
         assert!(Words::keep(folder.path()).expect("it can be opened").knows(&word));
     }
 

@@ -1,5 +1,8 @@
 //! How busy a machine was.
 
+use std::fmt;
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
 
 use super::record;
@@ -75,6 +78,20 @@ impl Period {
             Self::TwoHours => Some(Self::HalfHour),
             Self::Day => Some(Self::TwoHours),
         }
+    }
+}
+
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Period {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|period| period.name() == text).ok_or(())
     }
 }
 
