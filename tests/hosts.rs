@@ -1,5 +1,6 @@
 //! Hosts of a cluster: they go and come back, are bound to other machines, and are copied.
 
+use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,7 +10,7 @@ use culvert_tests::appliance::{Appliance, Setup, refused, run};
 use culvert_tests::console::Console;
 use culvert_tests::lines::until;
 use culvert_tests::mongod::ReplicaSet;
-use culvert_tests::namespace::Namespace;
+use culvert_tests::namespace::{Namespace, succeed};
 use culvert_tests::story::id;
 use http::Method;
 use nix::sys::signal::{Signal, kill};
@@ -279,16 +280,26 @@ fn a_copy_that_starts_in_an_outage_does_not_take_the_first_one_down() -> Result<
     estate.database.freeze(0)?;
     let frozen = Instant::now();
     let (machine, setup) = estate.machine(2)?;
-    let copy = Appliance::start_with(&machine, setup, image)?;
+    let log = image.path().join("log");
+    let mut copy = run(&machine, &setup, image.path()).stderr(File::create(&log)?).spawn()?;
     // The lease runs out, for the first as for the copy.
     std::thread::sleep((LEASE + Duration::from_secs(1)).saturating_sub(frozen.elapsed()));
     estate.database.thaw(0)?;
 
-    until("the copy says why it does not serve", Duration::from_secs(40), || {
-        Ok(copy.log().contains(COPIED).then_some(()))
-    })?;
-    ensure!(copy.culvert(&["host", "id"]).is_err(), "it does not serve");
-    ensure!(copy.log().matches(COPIED).count() == 1, "it says so once in a while");
+    let told = || -> Result<usize> { Ok(std::fs::read_to_string(&log)?.matches(COPIED).count()) };
+    let begun = Instant::now();
+    let said = until("the copy says why it does not serve", Duration::from_secs(40), || {
+        Ok(Some(told()?).filter(|times| *times > 0))
+    });
+    println!("the copy gave up {:?} after the database came back", begun.elapsed());
+    let asked =
+        succeed(machine.command(setup.binaries.join("culvert")).args(["host", "id", "--state"]).arg(image.path()));
+    let times = told();
+    kill(Pid::from_raw(copy.id().cast_signed()), Signal::SIGINT)?;
+    until("the copy stopped", Duration::from_secs(30), || Ok(copy.try_wait()?))?;
+    said.with_context(|| std::fs::read_to_string(&log).unwrap_or_default())?;
+    ensure!(asked.is_err(), "the copy serves");
+    ensure!(times? == 1, "it says so once in a while");
     status_within(&console, &host, "online", START)?;
     ensure!(host_id(&first)? == host);
     ensure!(!first.log().contains(COPIED), "the first is not disturbed");
