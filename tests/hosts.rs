@@ -1,14 +1,16 @@
 //! Hosts of a cluster: they go and come back, are bound to other machines, and are copied.
 
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::net::{IpAddr, Ipv4Addr};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use culvert_tests::appliance::{Appliance, Setup, refused, run};
+use culvert_tests::appliance::{Appliance, Setup, refused, run, state_folder};
 use culvert_tests::console::Console;
-use culvert_tests::lines::until;
+use culvert_tests::lines::{Lines, until};
 use culvert_tests::mongod::ReplicaSet;
 use culvert_tests::namespace::{Namespace, succeed};
 use culvert_tests::story::id;
@@ -303,5 +305,42 @@ fn a_copy_that_starts_in_an_outage_does_not_take_the_first_one_down() -> Result<
     status_within(&console, &host, "online", START)?;
     ensure!(host_id(&first)? == host);
     ensure!(!first.log().contains(COPIED), "the first is not disturbed");
+    Ok(())
+}
+
+/// Whatever is done with an appliance, the administrator's file is the administrator's.
+#[test]
+fn the_configuration_file_stays_as_it_is() -> Result<()> {
+    let estate = Estate::new()?;
+    let (machine, setup) = estate.machine(1)?;
+    let state = state_folder()?;
+    let (file, uri) = (state.path().join("culvert.toml"), state.path().join("uri"));
+    let text = format!("# Mine.\nlisten = \"{}\"\nredirect = \"off\"\n\n# state = somewhere else\n", setup.listen);
+    std::fs::write(&file, &text)?;
+    std::fs::set_permissions(&file, Permissions::from_mode(0o640))?;
+    std::fs::write(&uri, &setup.store)?;
+    let looks = || -> Result<(String, u32, u64, i64, i64)> {
+        let found = std::fs::metadata(&file)?;
+        Ok((std::fs::read_to_string(&file)?, found.mode(), found.ino(), found.mtime(), found.mtime_nsec()))
+    };
+    let before = looks()?;
+
+    let culvert = setup.binaries.join("culvert");
+    let mut command = machine.command(&culvert);
+    command.arg("run").arg("--config").arg(&file).arg("--state").arg(state.path()).stdout(Stdio::piped());
+    let mut running = command.stderr(File::create(state.path().join("log"))?).spawn()?;
+    let printed = Lines::default();
+    printed.read(running.stdout.take().context("its output")?);
+    let asked = (|| {
+        printed.wait(0, Duration::from_secs(60), |line| line.starts_with("Culvert is up"))?;
+        for words in [vec!["join".to_string(), format!("@{}", uri.display())], vec!["leave".to_string()]] {
+            succeed(machine.command(&culvert).args(&words).arg("--state").arg(state.path()))?;
+        }
+        Ok::<_, anyhow::Error>(())
+    })();
+    kill(Pid::from_raw(running.id().cast_signed()), Signal::SIGINT)?;
+    until("stopped", Duration::from_secs(30), || Ok(running.try_wait()?))?;
+    asked?;
+    ensure!(looks()? == before, "{:?}", looks()?);
     Ok(())
 }
