@@ -35,7 +35,7 @@ pub fn check(request: &Request) -> Result<(), Fault> {
         Request::Sweep { kind, index, .. } => check_index(*kind, index).map(drop),
         Request::Subscribe(kinds) => unless(kinds.is_empty() || kinds.len() > Kind::ALL.len(), "no kinds, or too many")
             .and(unless(!kinds.iter().all(|kind| kind.announced()), "changes of that kind are not announced")),
-        Request::Here | Request::Standing | Request::Restart => Ok(()),
+        Request::Here | Request::Standing | Request::Restart | Request::Adopt { .. } => Ok(()),
     }
 }
 

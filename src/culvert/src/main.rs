@@ -13,6 +13,7 @@ mod backup;
 mod cluster;
 mod configuration;
 mod errand;
+mod host;
 mod machine;
 mod passphrase;
 mod print;
@@ -25,7 +26,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::arguments::{Arguments, Command, StoreCommand};
+use crate::arguments::{Arguments, Command, HostCommand, StoreCommand};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -40,6 +41,9 @@ fn main() -> ExitCode {
         Command::Backup(given) => backup::backup(&given, arguments.output),
         Command::Restore(given) => backup::restore(&given, arguments.output),
         Command::Store(StoreCommand::Check(given)) => store::check(&given, arguments.output),
+        Command::Host(HostCommand::List(given)) => host::list(&given, arguments.output),
+        Command::Host(HostCommand::Id(given)) => host::id(&given, arguments.output),
+        Command::Host(HostCommand::Adopt(given)) => host::adopt(&given, arguments.output),
         Command::ResetPassword(given) => appliance::reset_password(&given, arguments.output),
     };
     done.unwrap_or_else(|trouble| {

@@ -183,5 +183,6 @@ fn name(request: &Request) -> String {
         Request::Here => "here".into(),
         Request::Standing => "standing".into(),
         Request::Restart => "restart".into(),
+        Request::Adopt { .. } => "adopt".into(),
     }
 }

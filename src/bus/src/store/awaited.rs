@@ -73,6 +73,10 @@ impl<S: Store> Store for Awaited<S> {
         self.store()?.renew(kind, id, host, claim, lease).await
     }
 
+    async fn pass(&self, kind: Kind, id: &str, host: HostId, claim: Claim, word: String, lease: Millis) -> Answer<Row> {
+        self.store()?.pass(kind, id, host, claim, word, lease).await
+    }
+
     async fn release(&self, kind: Kind, id: &str, host: HostId, claim: Claim) -> Answer<()> {
         self.store()?.release(kind, id, host, claim).await
     }

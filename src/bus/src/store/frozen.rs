@@ -68,6 +68,11 @@ impl<S: Store> Store for Frozen<S> {
         self.store.renew(kind, id, host, claim, lease).await
     }
 
+    async fn pass(&self, kind: Kind, id: &str, host: HostId, claim: Claim, word: String, lease: Millis) -> Answer<Row> {
+        let _begun = self.may_change().await?;
+        self.store.pass(kind, id, host, claim, word, lease).await
+    }
+
     async fn release(&self, kind: Kind, id: &str, host: HostId, claim: Claim) -> Answer<()> {
         let _begun = self.may_change().await?;
         self.store.release(kind, id, host, claim).await

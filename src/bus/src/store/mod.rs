@@ -129,6 +129,19 @@ pub trait Store: Send + Sync + 'static {
         lease: Millis,
     ) -> impl Future<Output = Answer<Row>> + Send;
 
+    /// Makes a held lease last longer under another word of its owner, and only if it still has the one of the claim. Asked
+    /// again with the same words, it answers as it did: so who was held up can tell whether somebody else, who knew the
+    /// same word, was faster.
+    fn pass(
+        &self,
+        kind: Kind,
+        id: &str,
+        host: HostId,
+        claim: Claim,
+        word: String,
+        lease: Millis,
+    ) -> impl Future<Output = Answer<Row>> + Send;
+
     /// Gives a held lease up. Who held it and under which epoch is still told.
     fn release(&self, kind: Kind, id: &str, host: HostId, claim: Claim) -> impl Future<Output = Answer<()>> + Send;
 

@@ -5,6 +5,7 @@
 
 mod connection;
 mod error;
+mod host;
 mod memory;
 mod query;
 mod subscription;

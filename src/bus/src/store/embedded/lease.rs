@@ -44,6 +44,23 @@ impl Ledger<'_> {
         self.keep(kind, row, Lease { left: length, ..lease })
     }
 
+    /// Makes a held lease last longer under another word.
+    pub fn pass(
+        &self,
+        kind: Kind,
+        id: &str,
+        host: HostId,
+        claim: &Claim,
+        word: &str,
+        length: Millis,
+    ) -> Result<Row, Stop> {
+        let passed = Claim { owner: word.into(), epoch: claim.epoch };
+        let held =
+            self.held(kind, id, host, claim).or_else(|stop| self.held(kind, id, host, &passed).map_err(|_| stop));
+        let (row, lease) = held?;
+        self.keep(kind, row, Lease { left: length, owner: word.into(), ..lease })
+    }
+
     /// Gives a held lease up. Its epoch stays.
     pub fn release(&self, kind: Kind, id: &str, host: HostId, claim: &Claim) -> Result<(), Stop> {
         let (row, lease) = self.held(kind, id, host, claim)?;

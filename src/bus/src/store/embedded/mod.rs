@@ -187,6 +187,10 @@ impl Store for Embedded {
         row(self.order(Order::Renew { kind, id: id.into(), host, claim, length: lease }).await?)
     }
 
+    async fn pass(&self, kind: Kind, id: &str, host: HostId, claim: Claim, word: String, lease: Millis) -> Answer<Row> {
+        row(self.order(Order::Pass { kind, id: id.into(), host, claim, word, length: lease }).await?)
+    }
+
     async fn release(&self, kind: Kind, id: &str, host: HostId, claim: Claim) -> Answer<()> {
         self.order(Order::Release { kind, id: id.into(), host, claim }).await.map(drop)
     }

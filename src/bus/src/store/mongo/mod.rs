@@ -148,6 +148,10 @@ impl Store for Mongo {
         self.base.renew(kind, id, host, &claim, lease).await
     }
 
+    async fn pass(&self, kind: Kind, id: &str, host: HostId, claim: Claim, word: String, lease: Millis) -> Answer<Row> {
+        self.base.pass(kind, id, host, &claim, &word, lease).await
+    }
+
     async fn release(&self, kind: Kind, id: &str, host: HostId, claim: Claim) -> Answer<()> {
         self.base.release(kind, id, host, &claim).await
     }
