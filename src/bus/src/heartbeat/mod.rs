@@ -106,17 +106,28 @@ impl Heart {
 
     /// Gives the lease up and says that the host is gone: the machine is going down, or Culvert on it.
     pub async fn farewell<S: Store>(&self, store: &S) {
-        if let Err(trouble) = self.leave(store).await {
-            tracing::debug!(?trouble, "the others will see by the clock that this host is gone");
+        for last in [false, false, true] {
+            match self.leave(store, last).await {
+                Ok(()) => return,
+                // A renewal that was under way was done in between.
+                Err(Trouble::Refused { .. }) => {}
+                Err(trouble) => {
+                    tracing::debug!(?trouble, "the others will see by the clock that this host is gone");
+                    return;
+                }
+            }
         }
     }
 
-    async fn leave<S: Store>(&self, store: &S) -> Answer<()> {
+    async fn leave<S: Store>(&self, store: &S, last: bool) -> Answer<()> {
         let Some(row) = store.get(Kind::Host, &self.machine.id()).await? else { return Ok(()) };
         let ours = row.lease.clone().filter(|lease| lease.left > 0 && self.words.knows(&lease.owner));
         let Some(claim) = ours.map(claim_of) else { return Ok(()) };
-        // Told or not, it must not be held.
         let told = say_offline(store, &row, &claim).await;
+        if matches!(told, Err(Trouble::Refused { .. })) && !last {
+            return told;
+        }
+        // Told or not, it must not be held.
         store.release(Kind::Host, &row.id, self.machine.host, claim).await.and(told)
     }
 
