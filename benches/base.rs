@@ -1,6 +1,5 @@
 //! What an appliance costs that does nothing, and how soon it serves: budgets of the design, section 10.
 
-use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,10 +11,9 @@ use culvert_tests::mongod::ReplicaSet;
 use culvert_tests::namespace::Town;
 use culvert_tests::story::{Story, id};
 use http::Method;
-use nix::time::ClockId;
-use nix::unistd::{Pid, SysconfVar, sysconf};
 use serde_json::json;
 
+use crate::figures::{cpu, cpu_of_children, memory, quantile};
 use crate::report::Report;
 
 /// The supervisor and all that it starts.
@@ -122,11 +120,6 @@ fn users(report: &mut Report, story: &Story, store: &str, budget: f64) -> Result
     Ok(())
 }
 
-fn quantile(figures: &mut [f64], part: f64) -> f64 {
-    figures.sort_by(f64::total_cmp);
-    figures[((figures.len() - 1) as f64 * part).round() as usize]
-}
-
 fn everybody(appliance: &Appliance) -> Vec<(String, u32)> {
     let mut all = appliance.processes();
     all.push(("supervisor".into(), appliance.supervisor()));
@@ -148,22 +141,7 @@ fn settled(appliance: &Appliance) -> Result<f64> {
     Ok(last)
 }
 
-/// The proportional set size in MiB.
-fn memory(pid: u32) -> Result<f64> {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup"))?;
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).context("a Pss line")?;
-    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? / 1024.0)
-}
-
 /// Seconds of CPU that each process has used so far, and the programs that it ran and that ended.
 fn used(all: &[(String, u32)]) -> Result<Vec<f64>> {
-    let ticks = sysconf(SysconfVar::CLK_TCK)?.context("ticks")? as f64;
-    let of = |pid: u32| -> Result<f64> {
-        let own = ClockId::pid_cpu_clock_id(Pid::from_raw(pid as i32))?.now()?;
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
-        let fields: Vec<&str> = stat.rsplit_once(')').context("a stat line")?.1.split_whitespace().collect();
-        let of_children = fields[13].parse::<f64>()? + fields[14].parse::<f64>()?;
-        Ok(Duration::from(own).as_secs_f64() + of_children / ticks)
-    };
-    all.iter().map(|(_, pid)| of(*pid)).collect()
+    all.iter().map(|(_, pid)| Ok(cpu(*pid)? + cpu_of_children(*pid)?)).collect()
 }

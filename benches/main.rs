@@ -2,7 +2,12 @@
 //! `target/bench/NAME.json`. Figures of a shared machine are noisy: look at ratios, and at several runs.
 
 mod base;
+mod bus;
+mod daemon;
+mod figures;
 mod report;
+mod samples;
+mod scale;
 
 use anyhow::{Result, bail};
 
@@ -10,7 +15,7 @@ use anyhow::{Result, bail};
 type Bench = fn() -> Result<report::Report>;
 
 fn main() -> Result<()> {
-    let benches: [(&str, Bench); 1] = [("base", base::measure)];
+    let benches: [(&str, Bench); 3] = [("base", base::measure), ("bus", bus::measure), ("scale", scale::measure)];
     let wanted = std::env::args().nth(1);
     if let Some(wanted) = &wanted
         && !benches.iter().any(|(name, _)| name == wanted)

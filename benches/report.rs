@@ -26,6 +26,11 @@ impl Report {
         self.add(what, figure, unit, Some(budget), Some(figure <= budget));
     }
 
+    /// A figure that is to be at least its budget.
+    pub fn at_least(&mut self, what: impl Into<String>, figure: f64, unit: &'static str, budget: f64) {
+        self.add(what, figure, unit, Some(budget), Some(figure >= budget));
+    }
+
     /// A figure that nothing was promised of.
     pub fn told(&mut self, what: impl Into<String>, figure: f64, unit: &'static str) {
         self.add(what, figure, unit, None, None);

@@ -4,19 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use culvert_frames::FrameWriter;
 use culvert_wire::bus::{Answer, FRAME, Fault, Reply};
 use culvert_wire::encode;
-use futures_util::SinkExt;
-use tokio::net::unix::OwnedWriteHalf;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
-use tokio_util::codec::{FramedWrite, LengthDelimitedCodec};
 
 /// The most answers that wait for a peer to read.
 const ANSWERS: usize = 64;
 
 /// The most bytes that do: one of the longest frames.
 const ROOM: usize = FRAME;
+
+/// With so many bytes, no more answers are put into the same write: what the socket takes without waiting.
+const TOGETHER: usize = 64 << 10;
 
 /// After this long without reading anything, a peer is cut.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -34,13 +35,19 @@ pub struct Gone;
 
 /// An outbox, and what has to run so that it is emptied. That ends when the peer is gone or does not read, or when
 /// nobody has the outbox any more and all is written.
-pub fn open(stream: OwnedWriteHalf) -> (Outbox, impl Future<Output = ()>) {
+pub fn open(mut writer: FrameWriter) -> (Outbox, impl Future<Output = ()>) {
     let (frames, mut waiting) = mpsc::channel::<(Bytes, OwnedSemaphorePermit)>(ANSWERS);
-    let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME).new_codec();
-    let mut stream = FramedWrite::new(stream, codec);
     let empty = async move {
-        while let Some((frame, _room)) = waiting.recv().await {
-            match timeout(PATIENCE, stream.send(frame)).await {
+        while let Some(first) = waiting.recv().await {
+            let (mut frames, mut rooms, mut bytes) = (Vec::new(), Vec::new(), 0);
+            let mut next = Some(first);
+            while let Some((frame, room)) = next {
+                bytes += frame.len();
+                frames.push(frame);
+                rooms.push(room);
+                next = if bytes < TOGETHER { waiting.try_recv().ok() } else { None };
+            }
+            match timeout(PATIENCE, writer.send(&frames)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => return,
                 Err(_) => {

@@ -24,9 +24,15 @@ const ROOM: usize = 2 * FRAME;
 
 /// Attends to a peer until it goes, misbehaves or does not read, or until the bus ends.
 pub async fn attend<S: Store>(server: Arc<Server<S>>, stream: UnixStream, role: Role, mut stop: watch::Receiver<bool>) {
-    let (read, write) = stream.into_split();
-    let mut calls = Incoming::new(read);
-    let (outbox, empty) = outbox::open(write);
+    let (reader, writer) = match culvert_frames::split(stream, FRAME) {
+        Ok(both) => both,
+        Err(error) => {
+            tracing::warn!(%role, "a peer was cut, because its socket cannot be watched: {error}");
+            return;
+        }
+    };
+    let mut calls = Incoming::new(reader);
+    let (outbox, empty) = outbox::open(writer);
     let mut emptied = tokio::spawn(empty);
     let mut peer = Peer::new(server, role, outbox);
     loop {
@@ -45,7 +51,7 @@ pub async fn attend<S: Store>(server: Arc<Server<S>>, stream: UnixStream, role: 
         };
         let taken = match frame {
             Ok(None) => break,
-            Ok(Some(frame)) => peer.take(&frame).await,
+            Ok(Some(frame)) => peer.take(frame).await,
             Err(why) => Err(why),
         };
         if let Err(why) = taken {

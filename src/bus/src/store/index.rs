@@ -1,7 +1,10 @@
 //! What a record's body gives to its kind's indexes, the same in every store.
 
+use std::fmt;
+
 use culvert_model::{Index, Kind};
 use culvert_wire::bus::{Fault, Key};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
 /// The longest body in bytes.
@@ -26,6 +29,76 @@ pub fn parse(kind: Kind, body: &[u8]) -> Result<Map<String, Value>, Fault> {
         keys(index, &object)?;
     }
     Ok(object)
+}
+
+/// Of a body that was parsed before: the fields that its kind is found by, and its scope. Making values of all the others
+/// would be for nothing, in the one thread for which all writes wait.
+///
+/// # Errors
+///
+/// It is no JSON object.
+pub fn sketch(kind: Kind, body: &[u8]) -> Result<Map<String, Value>, Fault> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let object = Sketch(kind).deserialize(&mut json).and_then(|object| json.end().map(|()| object));
+    object.map_err(|error| Fault::Invalid(format!("a body in {} is no JSON object: {error}", kind.name())))
+}
+
+struct Sketch(Kind);
+
+impl Sketch {
+    fn wants(&self, field: &str) -> bool {
+        self.0.scope() == Some(field) || self.0.indexes().iter().any(|index| index.fields.contains(&field))
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Sketch {
+    type Value = Map<String, Value>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Sketch {
+    type Value = Map<String, Value>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Self::Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(wanted) = fields.next_key_seed(Name(&self))? {
+            match wanted {
+                Some(field) => drop(object.insert(field, fields.next_value()?)),
+                None => drop(fields.next_value::<IgnoredAny>()?),
+            }
+        }
+        Ok(object)
+    }
+}
+
+/// A field's name, if the field is wanted.
+struct Name<'s>(&'s Sketch);
+
+impl<'de> DeserializeSeed<'de> for Name<'_> {
+    type Value = Option<String>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl Visitor<'_> for Name<'_> {
+    type Value = Option<String>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a name")
+    }
+
+    fn visit_str<E: Error>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.0.wants(name).then(|| name.to_owned()))
+    }
 }
 
 /// The values of all of an index's fields.
@@ -83,6 +156,21 @@ mod tests {
         let body = r#"{"state":"open","priority":1,"more":[1]}"#;
         let expected = vec![Key::Text("open".into()), Key::Int(1), Key::Null];
         assert_eq!(of(Kind::Job, "by_state", body), Ok(expected));
+    }
+
+    #[test]
+    fn a_sketch_has_the_same_keys_and_scope() {
+        let body = r#"{"organization":"o","email":"x","n\u0061me":"n","groups":[{"a":[1]}],"name":"last"}"#;
+        let (whole, sketch) = (parse(Kind::User, body.as_bytes()), sketch(Kind::User, body.as_bytes()));
+        let (whole, sketch) = (whole.expect("it is JSON"), sketch.expect("it is JSON"));
+        assert_eq!(sketch.len(), 2);
+        for index in Kind::User.indexes() {
+            assert_eq!(keys(index, &sketch), keys(index, &whole));
+        }
+        assert_eq!(scope(Kind::User, &sketch), scope(Kind::User, &whole));
+        for body in ["[]", "{", "", "{} {}"] {
+            assert!(super::sketch(Kind::User, body.as_bytes()).is_err(), "{body}");
+        }
     }
 
     #[test]

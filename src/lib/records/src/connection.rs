@@ -7,15 +7,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use culvert_frames::{FrameReader, FrameWriter};
 use culvert_lease::Contact;
 use culvert_model::{Kind, Millis, Record};
 use culvert_wire::bus::{Answer, Call, Claim, FRAME, Fault, Guard, Reply, Request, Write};
 use culvert_wire::{decode, encode};
-use futures_util::{SinkExt, StreamExt};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
-use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
 use crate::query::{Page, Query, Stored, delete, insert, update};
 use crate::{Failure, Kept, News, Subscription, memory};
@@ -29,6 +28,9 @@ pub const SILENCE: Millis = 6_000;
 
 /// Requests that wait for the stream.
 const QUEUE: usize = 256;
+
+/// With so many bytes, no more requests are put into the same write: what the socket takes without waiting.
+const TOGETHER: usize = 64 << 10;
 
 /// Changes that a subscriber may leave unread before it gets a gap instead.
 const UNREAD: usize = 1024;
@@ -315,8 +317,6 @@ impl From<Fault> for Failure {
     }
 }
 
-type Stream = Framed<UnixStream, LengthDelimitedCodec>;
-
 struct Connection {
     socket: PathBuf,
     queue: mpsc::Receiver<Order>,
@@ -347,11 +347,11 @@ impl Connection {
     async fn run(mut self) {
         let mut pause = Duration::from_millis(5);
         loop {
-            if let Ok(stream) = UnixStream::connect(&self.socket).await {
-                let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME).new_codec();
+            let stream = UnixStream::connect(&self.socket).await;
+            if let Ok((reader, writer)) = stream.and_then(|stream| culvert_frames::split(stream, FRAME)) {
                 let begun = Instant::now();
                 self.opens.send_modify(|opens| *opens += 1);
-                if self.serve(Framed::new(stream, codec)).await.is_none() {
+                if self.serve(reader, writer).await.is_none() {
                     return;
                 }
                 if begun.elapsed() > Duration::from_secs(1) {
@@ -364,7 +364,7 @@ impl Connection {
     }
 
     /// Until the stream breaks; nothing when nobody is left who could ask.
-    async fn serve(&mut self, mut stream: Stream) -> Option<()> {
+    async fn serve(&mut self, mut reader: FrameReader, mut writer: FrameWriter) -> Option<()> {
         self.asked.retain(|_, (_, answer)| !answer.is_closed());
         self.subscribers.retain(|_, (_, subscriber)| !subscriber.news.is_closed());
         let again: Vec<Bytes> = self
@@ -374,21 +374,19 @@ impl Connection {
             .chain(self.subscribers.values().map(|(call, _)| call))
             .cloned()
             .collect();
-        for call in again {
-            if stream.send(call).await.is_err() {
-                return Some(());
-            }
+        if writer.send(&again).await.is_err() {
+            return Some(());
         }
         let mut owed = tokio::time::interval(Duration::from_millis(100));
         loop {
             tokio::select! {
-                frame = stream.next() => match frame {
-                    Some(Ok(frame)) => self.answer(&frame),
+                frame = reader.next() => match frame {
+                    Ok(Some(frame)) => self.answer(frame),
                     _ => return Some(()),
                 },
                 order = self.queue.recv() => {
-                    let call = self.take(order?);
-                    if stream.send(call).await.is_err() {
+                    let calls = self.take_all(order?);
+                    if writer.send(&calls).await.is_err() {
                         return Some(());
                     }
                 }
@@ -399,6 +397,20 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// An order and those that wait behind it, as many as go together.
+    fn take_all(&mut self, first: Order) -> Vec<Bytes> {
+        let mut bytes = 0;
+        let mut calls = Vec::new();
+        let mut next = Some(first);
+        while let Some(order) = next {
+            let call = self.take(order);
+            bytes += call.len();
+            calls.push(call);
+            next = if bytes < TOGETHER { self.queue.try_recv().ok() } else { None };
+        }
+        calls
     }
 
     fn take(&mut self, order: Order) -> Bytes {

@@ -186,6 +186,7 @@ pub enum Write {
         /// Its id.
         id: String,
         /// JSON: an object.
+        #[serde(with = "crate::octets")]
         body: Vec<u8>,
     },
     /// Replace a record's body.
@@ -197,6 +198,7 @@ pub enum Write {
         /// On what condition.
         guard: Guard,
         /// JSON: an object.
+        #[serde(with = "crate::octets")]
         body: Vec<u8>,
     },
     /// Remove a record.
@@ -376,6 +378,7 @@ pub struct Row {
     /// How often its body was written.
     pub revision: u64,
     /// JSON: an object.
+    #[serde(with = "crate::octets")]
     pub body: Vec<u8>,
     /// Its lease, if anybody ever took one.
     pub lease: Option<Lease>,

@@ -6,6 +6,7 @@
 pub mod bus;
 pub mod errand;
 pub mod helper;
+mod octets;
 pub mod proxy;
 
 use std::fmt;

@@ -36,6 +36,11 @@ impl Image {
         Self::of_object(kind, index::parse(kind, body)?)
     }
 
+    /// Of a body that was looked at as a whole before.
+    fn again(kind: Kind, body: &[u8]) -> Result<Self, Fault> {
+        Self::of_object(kind, index::sketch(kind, body)?)
+    }
+
     fn of_object(kind: Kind, object: Map<String, Value>) -> Result<Self, Fault> {
         let mut found_by = Keys::with_capacity(kind.indexes().len());
         for index in kind.indexes() {
@@ -60,7 +65,7 @@ impl Ledger<'_> {
             Write::Insert { kind, id, body } => self.insert(*kind, id, body),
             Write::Update { kind, id, guard, body } => {
                 let old = self.guarded(*kind, id, guard)?;
-                let image = Image::of(*kind, body)?;
+                let image = Image::again(*kind, body)?;
                 self.replace(*kind, &old, &image, body)
             }
             Write::Delete { kind, id, guard } => {
@@ -90,7 +95,7 @@ impl Ledger<'_> {
     }
 
     fn insert(&mut self, kind: Kind, id: &str, body: &[u8]) -> Result<u64, Stop> {
-        let image = Image::of(kind, body)?;
+        let image = Image::again(kind, body)?;
         let done = self
             .connection
             .prepare_cached("INSERT INTO records VALUES (?, ?, 1, ?) ON CONFLICT DO NOTHING")?
@@ -105,7 +110,7 @@ impl Ledger<'_> {
 
     fn replace(&mut self, kind: Kind, old: &Row, image: &Image, body: &[u8]) -> Result<u64, Stop> {
         let revision = old.revision + 1;
-        self.move_keys(kind, &old.id, &Image::of(kind, &old.body)?.keys, &image.keys)?;
+        self.move_keys(kind, &old.id, &Image::again(kind, &old.body)?.keys, &image.keys)?;
         self.connection
             .prepare_cached("UPDATE records SET revision = ?, body = ? WHERE kind = ? AND id = ?")?
             .execute(params![revision as i64, body, kind.name(), old.id])?;
@@ -125,7 +130,7 @@ impl Ledger<'_> {
 
     /// Deletes a record with its keys and its lease.
     pub fn remove(&mut self, kind: Kind, old: &Row) -> Result<(), Stop> {
-        let image = Image::of(kind, &old.body)?;
+        let image = Image::again(kind, &old.body)?;
         self.move_keys(kind, &old.id, &image.keys, &Keys::new())?;
         for table in ["DELETE FROM records WHERE kind = ? AND id = ?", "DELETE FROM leases WHERE kind = ? AND id = ?"] {
             self.connection.prepare_cached(table)?.execute(params![kind.name(), old.id])?;

@@ -50,6 +50,8 @@ pub struct Base {
     /// Whether a read found nobody until its deadline, and nothing was answered since.
     away: AtomicBool,
     since: Instant,
+    /// The kinds of which a leased record was seen, as bits.
+    leased: AtomicU64,
 }
 
 impl Base {
@@ -57,15 +59,8 @@ impl Base {
     #[must_use]
     pub fn new(client: Client, database: Database, host: HostId) -> Self {
         let requests = Semaphore::new(REQUESTS);
-        Self {
-            host,
-            client,
-            database,
-            requests,
-            known: AtomicU64::new(0),
-            away: AtomicBool::new(false),
-            since: Instant::now(),
-        }
+        let (known, away, leased) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU64::new(0));
+        Self { host, client, database, requests, known, away, since: Instant::now(), leased }
     }
 
     /// The database itself.
@@ -158,6 +153,17 @@ impl Base {
         self.away.store(away, Ordering::Relaxed);
     }
 
+    /// Whether a leased record of this kind was seen.
+    #[must_use]
+    pub fn has_leases(&self, kind: Kind) -> bool {
+        self.leased.load(Ordering::Relaxed) & bit(kind) != 0
+    }
+
+    /// A leased record of this kind was seen.
+    pub fn saw_lease(&self, kind: Kind) {
+        self.leased.fetch_or(bit(kind), Ordering::Relaxed);
+    }
+
     /// The database did something: reads from now on show at least what this session did.
     pub fn learn(&self, session: &ClientSession) {
         self.found(false);
@@ -199,6 +205,12 @@ impl Base {
         }
         Ok(sessions.len())
     }
+}
+
+const _: () = assert!(Kind::ALL.len() <= 64, "each kind has a bit");
+
+const fn bit(kind: Kind) -> u64 {
+    1 << kind as u64
 }
 
 /// Acknowledged by a majority that has it on disk.

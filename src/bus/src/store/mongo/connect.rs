@@ -29,6 +29,9 @@ const RESOLVING: Duration = Duration::from_secs(5);
 const HEARTBEAT: Duration = Duration::from_millis(500);
 const CONNECTING: Duration = Duration::from_millis(1000);
 
+/// A connection that nobody used for so long is closed: each costs the primary memory, times as many hosts as there are.
+const IDLE: Duration = Duration::from_secs(60);
+
 /// What to do about files that cannot be used. The bus reaches few places of the file system.
 const TLS_FILES: &str = "check the files that tlsCAFile and tlsCertificateKeyFile name: the user culvert-bus must be able \
                          to read them, below /etc/ssl/certs";
@@ -235,6 +238,7 @@ fn fit(options: &mut ClientOptions, host: HostId) {
     options.heartbeat_freq.get_or_insert(HEARTBEAT);
     options.connect_timeout.get_or_insert(CONNECTING);
     options.max_pool_size.get_or_insert(CONNECTIONS);
+    options.max_idle_time.get_or_insert(IDLE);
     let selection = options.server_selection_timeout.unwrap_or(SELECTION);
     options.server_selection_timeout = Some(selection.min(SELECTION));
     // With one server alone, nobody would be there after the next election.

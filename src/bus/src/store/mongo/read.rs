@@ -2,10 +2,10 @@
 
 use culvert_model::{Kind, Millis};
 use culvert_wire::bus::{Find, Position, Row};
-use mongodb::ClientSession;
-use mongodb::bson::doc;
+use mongodb::bson::{Document, RawDocumentBuf, doc};
 use mongodb::error::Error;
 use mongodb::options::{Hint, ReadPreference, SelectionCriteria};
+use mongodb::{ClientSession, SessionCursor};
 
 use super::attempt::{Course, Failure, READ};
 use super::base::Base;
@@ -26,13 +26,20 @@ impl Base {
     pub async fn get(&self, kind: Kind, id: &str) -> Answer<Option<Row>> {
         self.reading(|mut session| async move {
             let records = self.records(kind);
-            let found = records
-                .find_one(doc! { "_id": id })
-                .projection(row::projection())
-                .max_time(READ)
-                .session(&mut session)
-                .await?;
-            Ok(found.map(|raw| row::read(&raw)).transpose())
+            loop {
+                let leases = self.has_leases(kind);
+                let found = records
+                    .find_one(doc! { "_id": id })
+                    .projection(wanted(leases))
+                    .max_time(READ)
+                    .session(&mut session)
+                    .await?;
+                match found {
+                    // Once for each kind: from now on it is asked for in the first place.
+                    Some(raw) if !leases && row::is_leased(&raw).unwrap_or(false) => self.saw_lease(kind),
+                    found => return Ok(found.map(|raw| row::read(&raw)).transpose()),
+                }
+            }
         })
         .await
     }
@@ -51,30 +58,47 @@ impl Base {
     }
 
     async fn page(&self, find: &Find, span: &Span, mut session: ClientSession) -> Attempt<Found> {
+        'page: loop {
+            let leases = self.has_leases(find.kind);
+            let mut cursor = self.open(find, span, leases, &mut session).await?;
+            let mut page = Page { rows: Vec::new(), last: None, bytes: 0 };
+            while cursor.advance(&mut session).await? {
+                let raw = cursor.current();
+                if !leases && row::is_leased(raw).unwrap_or(false) {
+                    self.saw_lease(find.kind);
+                    continue 'page;
+                }
+                match page.add(find, span, raw) {
+                    Ok(None) => {}
+                    Ok(Some(next)) => return Ok(Ok(Found { rows: page.rows, next: Some(next) })),
+                    Err(damage) => return Ok(Err(damage)),
+                }
+            }
+            return Ok(Ok(Found { rows: page.rows, next: None }));
+        }
+    }
+
+    async fn open(
+        &self,
+        find: &Find,
+        span: &Span,
+        leases: bool,
+        session: &mut ClientSession,
+    ) -> Result<SessionCursor<RawDocumentBuf>, Error> {
         // One to know whether there is more, and one for the position's own place.
         let most = u32::from(find.limit) + 2;
-        let mut cursor = self
-            .records(find.kind)
+        self.records(find.kind)
             .find(doc! {})
             .hint(Hint::Keys(span.hint()))
             .min(span.min())
             .max(span.max())
             .sort(span.order())
-            .projection(row::projection())
+            .projection(wanted(leases))
             .limit(most.into())
             .batch_size(most)
             .max_time(READ)
-            .session(&mut session)
-            .await?;
-        let mut page = Page { rows: Vec::new(), last: None, bytes: 0 };
-        while cursor.advance(&mut session).await? {
-            match page.add(find, span, cursor.current()) {
-                Ok(None) => {}
-                Ok(Some(next)) => return Ok(Ok(Found { rows: page.rows, next: Some(next) })),
-                Err(damage) => return Ok(Err(damage)),
-            }
-        }
-        Ok(Ok(Found { rows: page.rows, next: None }))
+            .session(session)
+            .await
     }
 
     /// How many records a query has.
@@ -132,6 +156,11 @@ impl Base {
             }
         }
     }
+}
+
+/// What is asked of records of a kind: what is left of their leases only where there are any.
+fn wanted(leases: bool) -> Document {
+    if leases { row::projection() } else { row::plain() }
 }
 
 /// A page that is being read.

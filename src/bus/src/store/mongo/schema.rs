@@ -1,8 +1,8 @@
 //! The collections and their indexes, made at start. What others made is left alone.
 
 use culvert_model::{Index, Kind};
-use futures_util::TryStreamExt;
 use futures_util::future::try_join_all;
+use futures_util::{TryStreamExt, stream};
 use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::{CollectionOptions, IndexOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
@@ -15,6 +15,9 @@ use super::{span, tail};
 /// The collection of the messages, and its size in bytes.
 const MESSAGES: &str = "messages";
 const MESSAGES_SIZE: u64 = 20 << 20;
+
+/// Of so many kinds at a time the indexes are made: each time takes a connection, which then stands idle for a while.
+const TOGETHER: usize = 4;
 
 /// For how long a batch's id is remembered: a caller asks again within seconds.
 const REMEMBERED: std::time::Duration = std::time::Duration::from_secs(600);
@@ -88,7 +91,8 @@ pub async fn make(database: &Database) -> Result<(), SchemaError> {
     let missing = |name: &str| !existing.contains(&name.to_owned());
     let named = Kind::ALL.iter().map(|kind| kind.name()).chain([WRITES]);
     try_join_all(named.filter(|name| missing(name)).map(|name| make_collection(database, name))).await?;
-    try_join_all(Kind::ALL.iter().map(|kind| make_indexes(database, *kind))).await?;
+    let kinds = stream::iter(Kind::ALL.iter().map(Ok::<_, SchemaError>));
+    kinds.try_for_each_concurrent(TOGETHER, |kind| make_indexes(database, *kind)).await?;
     let options = IndexOptions::builder().name("by_time".to_owned()).expire_after(REMEMBERED).build();
     let by_time = IndexModel::builder().keys(doc! { "at": 1 }).options(options).build();
     let options = IndexOptions::builder().name("by_origin".to_owned()).sparse(true).build();
