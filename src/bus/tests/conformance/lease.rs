@@ -103,18 +103,18 @@ pub async fn it_is_passed<S: Store>(s: &Subject<S>) {
         async |claim: &Claim, word: &str| s.store.pass(Kind::Job, id, s.host, claim.clone(), word.into(), LONG).await;
     let row = pass(&first, "b").await.expect("it is held");
     let lease = row.lease.expect("it is held");
-    assert_eq!((lease.host, &lease.owner[..], lease.epoch, row.revision), (s.host, "b", 1, 1));
+    assert_eq!((lease.host, &lease.owner[..], lease.epoch, row.revision), (s.host, "b", first.epoch, 1));
     let again = pass(&first, "b").await.expect("it was passed by the same request");
     assert_eq!(again.lease.map(|lease| lease.owner), Some("b".into()));
     let told = not_held(pass(&first, "c").await).expect("somebody who knew the word was faster");
-    assert_eq!((&told.owner[..], told.epoch), ("b", 1));
-    not_held(s.store.renew(Kind::Job, id, s.host, first, LONG).await);
-    let second = Claim { owner: "b".into(), epoch: 1 };
+    assert_eq!((&told.owner[..], told.epoch), ("b", first.epoch));
+    not_held(s.store.renew(Kind::Job, id, s.host, first.clone(), LONG).await);
+    let second = Claim { owner: "b".into(), epoch: first.epoch };
     not_held(s.store.pass(Kind::Job, id, HostId::new(), second.clone(), "c".into(), LONG).await);
     let short = s.store.pass(Kind::Job, id, s.host, second, "c".into(), SHORT).await.expect("it is held");
     assert!(short.lease.is_some_and(|lease| lease.left <= SHORT));
     run_out(s, id).await;
-    not_held(pass(&Claim { owner: "c".into(), epoch: 1 }, "d").await);
+    not_held(pass(&Claim { owner: "c".into(), epoch: first.epoch }, "d").await);
 }
 
 pub async fn it_is_released<S: Store>(s: &Subject<S>) {
