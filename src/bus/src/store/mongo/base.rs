@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use super::attempt::Course;
+use super::heard::Heard;
 use crate::store::Trouble;
 
 /// Requests that are at the database at a time; the others wait here, each with its own deadline.
@@ -50,6 +51,8 @@ pub struct Base {
     /// Whether a read found nobody until its deadline, and nothing was answered since.
     away: AtomicBool,
     since: Instant,
+    /// What the tail told of records.
+    pub heard: Heard,
 }
 
 impl Base {
@@ -65,6 +68,7 @@ impl Base {
             known: AtomicU64::new(0),
             away: AtomicBool::new(false),
             since: Instant::now(),
+            heard: Heard::default(),
         }
     }
 
@@ -162,9 +166,13 @@ impl Base {
     pub fn learn(&self, session: &ClientSession) {
         self.found(false);
         if let Some(time) = session.operation_time() {
-            let time = u64::from(time.time) << 32 | u64::from(time.increment);
-            self.known.fetch_max(time, Ordering::Relaxed);
+            self.catch_up(time);
         }
+    }
+
+    /// Reads from now on show at least what the database had at this time.
+    pub fn catch_up(&self, time: Timestamp) {
+        self.known.fetch_max(u64::from(time.time) << 32 | u64::from(time.increment), Ordering::Relaxed);
     }
 
     /// Ends transactions of ours that hold locks though nobody is there to finish them: a host that dies in the middle of
