@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use culvert_tests::appliance::Setup;
 use culvert_tests::lines::Lines;
+use culvert_tests::mongod::ReplicaSet;
 use culvert_tests::namespace::{Namespace, Town};
 use culvert_tests::openvpn::Client;
 use culvert_tests::story::Story;
@@ -86,8 +87,8 @@ async fn picture(browser: &Browser, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// What a person clicks until the server runs.
-async fn set_up(browser: &Browser, (username, password): &(String, String)) -> Result<()> {
+/// What a person does to get in.
+async fn log_in(browser: &Browser, (username, password): &(String, String)) -> Result<()> {
     browser.goto(&format!("https://{}/", Town::SERVER)).await?;
     fill(browser, "#login", "username", username).await?;
     fill(browser, "#login", "password", password).await?;
@@ -96,8 +97,12 @@ async fn set_up(browser: &Browser, (username, password): &(String, String)) -> R
 
     // The first login asks for a password of one's own.
     fill(browser, "form[name=password]", "password", "correct horse battery").await?;
-    click(browser, "form[name=password] button").await?;
+    click(browser, "form[name=password] button").await
+}
 
+/// What a person clicks until the server runs.
+async fn set_up(browser: &Browser, credentials: &(String, String)) -> Result<()> {
+    log_in(browser, credentials).await?;
     fill(browser, "form[name=organization]", "name", "acme").await?;
     click(browser, "form[name=organization] button").await?;
     for user in ["alice", "bob"] {
@@ -186,6 +191,31 @@ async fn by_clicking(browser: &Browser, story: &Story, credentials: &(String, St
         .await?;
     ensure!(inline == 0, "inline scripts or styles: {inline}");
     Ok(())
+}
+
+#[test]
+fn the_console_says_that_the_database_is_away() -> Result<()> {
+    let town = Town::new()?;
+    let set = ReplicaSet::start_in(town.server.name(), std::net::Ipv4Addr::LOCALHOST.into(), 1)?;
+    let story = Story::begin(town, Setup::new(&set.uri("culvert"), Town::SERVER))?;
+    let credentials = story.appliance.credentials()?;
+    let _driver = Driver::start(&story.client)?;
+    let profile = tempfile::tempdir()?;
+    story.client.enter(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let browser = browser(profile.path()).await?;
+            log_in(&browser, &credentials).await?;
+            shown(&browser, "header + p.fault[hidden]").await?;
+            set.freeze(0)?;
+            shown(&browser, "header + p.fault:not([hidden])").await?;
+            picture(&browser, "away.png").await?;
+            set.thaw(0)?;
+            shown(&browser, "header + p.fault[hidden]").await?;
+            browser.close().await?;
+            Ok(())
+        })
+    })?
 }
 
 #[test]

@@ -52,8 +52,14 @@ async function start() {
   if (sessionStorage.getItem("default") === "true" && !location.hash) location.hash = "password";
   const away = h("p.fault", { hidden: true }, "The database is away: this is what is remembered, and nothing can be changed until it is back. Tunnels stay up.");
   app.querySelector("header").after(away);
+  let look;
   onCached((yes) => {
+    const back = !yes && !away.hidden;
     away.hidden = !yes;
+    clearTimeout(look);
+    // Nothing is told while the database is away, so this looks for its return.
+    if (yes) look = setTimeout(() => get("/state").catch(() => {}), 1000);
+    if (back) show();
   });
   stopListening = listen({
     changed: (types) => {

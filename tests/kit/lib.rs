@@ -6,10 +6,15 @@
 #![allow(clippy::missing_errors_doc, clippy::missing_panics_doc, reason = "likewise")]
 
 pub mod appliance;
+pub mod bus;
 pub mod console;
+pub mod events;
+pub mod history;
 pub mod lines;
 pub mod mongod;
 pub mod namespace;
+pub mod network;
 pub mod openvpn;
 pub mod secure;
 pub mod story;
+pub mod workload;

@@ -40,7 +40,6 @@ const NAME: &str = "rs0";
 #[derive(Debug)]
 pub struct ReplicaSet {
     members: Vec<Member>,
-    namespace: Option<String>,
     /// What every member is started with, besides the set's name.
     options: Vec<String>,
     guard: Option<Arc<dyn Guard>>,
@@ -59,6 +58,7 @@ pub trait Guard: std::fmt::Debug + Send + Sync {
 #[derive(Debug)]
 struct Member {
     address: SocketAddr,
+    namespace: Option<String>,
     folder: PathBuf,
     process: Option<Child>,
 }
@@ -80,7 +80,16 @@ impl ReplicaSet {
     pub fn start_in(namespace: &str, address: IpAddr, members: usize) -> Result<Self> {
         let addresses = (0..members).map(|member| SocketAddr::new(address, 27017 + member as u16)).collect();
         let mut set = Self::of(addresses)?;
-        set.namespace = Some(namespace.into());
+        set.members.iter_mut().for_each(|member| member.namespace = Some(namespace.into()));
+        Self::run(set)
+    }
+
+    /// A set with a member in each of these network namespaces, at these addresses.
+    pub fn start_across(machines: &[(String, IpAddr)]) -> Result<Self> {
+        let mut set = Self::of(machines.iter().map(|(_, address)| SocketAddr::new(*address, 27017)).collect())?;
+        for (member, (namespace, _)) in set.members.iter_mut().zip(machines) {
+            member.namespace = Some(namespace.clone());
+        }
         Self::run(set)
     }
 
@@ -89,11 +98,12 @@ impl ReplicaSet {
         let folder = TempDir::with_prefix("culvert-mongod-")?;
         let member = |(number, address): (usize, SocketAddr)| Member {
             address,
+            namespace: None,
             folder: folder.path().join(number.to_string()),
             process: None,
         };
         let members = addresses.into_iter().enumerate().map(member).collect();
-        Ok(Self { members, namespace: None, options: Vec::new(), guard: None, folder })
+        Ok(Self { members, options: Vec::new(), guard: None, folder })
     }
 
     fn run(mut set: Self) -> Result<Self> {
@@ -197,9 +207,15 @@ impl ReplicaSet {
         Ok(())
     }
 
-    /// Freezes a member.
+    /// Freezes a member, and waits until none of its threads runs any more.
     pub fn freeze(&self, member: usize) -> Result<()> {
-        self.signal(member, Signal::SIGSTOP)
+        self.signal(member, Signal::SIGSTOP)?;
+        let ends = Instant::now() + COMMAND;
+        while !is_stopped(self.pid(member)?) {
+            ensure!(Instant::now() < ends, "the member does not stop");
+            thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
     }
 
     /// Lets a frozen member go on.
@@ -226,9 +242,9 @@ impl ReplicaSet {
     }
 
     fn launch(&mut self, member: usize, more: &[&str]) -> Result<()> {
-        let Member { address, folder, .. } = &self.members[member];
+        let Member { address, namespace, folder, .. } = &self.members[member];
         fs::create_dir_all(folder)?;
-        let mut command = within(self.namespace.as_deref(), &mongod()?);
+        let mut command = within(namespace.as_deref(), &mongod()?);
         command.arg("--bind_ip").arg(address.ip().to_string()).arg("--port").arg(address.port().to_string());
         command.arg("--dbpath").arg(folder).arg("--logpath").arg(folder.join("log")).args(more).args(&self.options);
         command.args(["--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "100"]);
@@ -276,7 +292,7 @@ impl ReplicaSet {
                 None => ask(&mut { stream }, command),
             }
         };
-        let Some(namespace) = &self.namespace else { return ask() };
+        let Some(namespace) = &self.members[member].namespace else { return ask() };
         let namespace = fs::File::open(format!("/run/netns/{namespace}"))?;
         thread::scope(|scope| {
             let inside = scope.spawn(move || {
@@ -294,6 +310,14 @@ impl Drop for ReplicaSet {
             let _ = self.kill(member);
         }
     }
+}
+
+/// Whether all threads of a process are stopped.
+fn is_stopped(pid: u32) -> bool {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let state = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+    // Behind the name in brackets; a thread that has just ended has none.
+    threads.map(state).all(|stat| stat.rsplit_once(')').is_none_or(|(_, rest)| rest.starts_with(" T")))
 }
 
 /// Free ports of loopback.

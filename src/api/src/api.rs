@@ -15,6 +15,7 @@ use crate::counters::Counters;
 use crate::event::Feed;
 use crate::limiter::Limiter;
 use crate::password::Hasher;
+use crate::recall::Recall;
 
 /// Requests that are being answered at the same time.
 const PLACES: usize = 256;
@@ -52,6 +53,8 @@ pub struct Inner {
     pub places: Arc<Semaphore>,
     /// Places for answers that are held back because a code was guessed.
     pub guesses: Semaphore,
+    /// What was read last of what the bus does not remember.
+    pub recall: Recall,
     clock: Clock,
 }
 
@@ -78,6 +81,7 @@ impl Api {
             counters: Counters::default(),
             places: Arc::new(Semaphore::new(PLACES)),
             guesses: Semaphore::new(GUESSES),
+            recall: Recall::default(),
             clock: Clock::default(),
         }))
     }

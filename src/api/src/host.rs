@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use culvert_contract::body::HostChange;
 use culvert_contract::reply;
-use culvert_model::record::{Connection, Host, HostStatus, Period, Server, Usage, User};
+use culvert_model::record::{Connection, Host, HostStatus, Period, Server, Usage};
 use culvert_model::{HostId, Id, Millis};
 use culvert_records::{Query, Stored};
 use http::StatusCode;
 
 use crate::answer::{Answer, No};
 use crate::api::Api;
-use crate::{filter, random, server};
+use crate::{filter, organization, random, server};
 
 /// All hosts by name.
 ///
@@ -34,8 +34,8 @@ pub fn online(host: &Stored<Host>) -> bool {
 /// The store can't be reached.
 pub async fn show_all(api: &Api, hosts: Vec<Stored<Host>>) -> Answer<Vec<reply::Host>> {
     let mut users: BTreeMap<HostId, BTreeSet<Id>> = BTreeMap::new();
-    for connection in api.bus.list::<Connection>(Query::by("by_host")).await? {
-        users.entry(connection.record.host).or_default().insert(connection.record.user);
+    for connection in api.recall.connections(&api.bus, None).await? {
+        users.entry(connection.host).or_default().insert(connection.user);
     }
     let servers = server::list(api).await?;
     let mut counts: BTreeMap<Id, u64> = BTreeMap::new();
@@ -48,7 +48,7 @@ pub async fn show_all(api: &Api, hosts: Vec<Stored<Host>>) -> Answer<Vec<reply::
         let mut count = 0;
         for organization in of {
             if let std::collections::btree_map::Entry::Vacant(place) = counts.entry(organization) {
-                place.insert(api.bus.count::<User>(Query::by("by_organization").equal(organization)).await?);
+                place.insert(organization::users(api, organization).await?);
             }
             count += counts[&organization];
         }

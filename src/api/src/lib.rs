@@ -29,6 +29,7 @@ pub mod password;
 pub mod process;
 pub mod profile;
 pub mod random;
+pub mod recall;
 pub mod routes;
 pub mod server;
 pub mod session;

@@ -241,6 +241,7 @@ impl Bus {
         if self.context.ends() {
             let _ = timeout(FAREWELL, heart.farewell(&**store)).await;
         }
+        store.close().await;
         Ok(())
     }
 
@@ -277,6 +278,7 @@ async fn reach(uri: &Uri, host: HostId) -> Mongo {
 async fn connect(uri: &Uri, host: HostId) -> Result<Mongo, Box<dyn Error + Send + Sync>> {
     let mongo = Mongo::connect(uri.reveal(), host).await?;
     cluster::ensure(&mongo).await?;
+    mongo.enter().await?;
     Ok(mongo)
 }
 

@@ -28,7 +28,7 @@ pub fn check(request: &Request) -> Result<(), Fault> {
     match request {
         Request::Get { id, .. } => check_id(id),
         Request::Find(find) | Request::Count(find) => check_find(find),
-        Request::Write { writes, .. } => check_writes(writes),
+        Request::Write { writes, .. } | Request::WriteAgain { writes, .. } => check_writes(writes),
         Request::Claim { id, owner, lease, .. } => check_id(id).and(check_owner(owner)).and(check_lease(*lease)),
         Request::Renew { id, claim, lease, .. } => check_id(id).and(check_claim(claim)).and(check_lease(*lease)),
         Request::Release { id, claim, .. } => check_id(id).and(check_claim(claim)),

@@ -133,10 +133,12 @@ pub fn judge(role: Role, request: &Request) -> Verdict {
         Request::Get { kind, .. } if may(*kind, 'k') => return Verdict::IfOfServer,
         Request::Get { kind, .. } => reads(*kind),
         Request::Find(find) | Request::Count(find) => reads(find.kind),
-        Request::Write { writes, .. } => writes.iter().all(|write| match right(write) {
-            Some(right) => may(write.target().0, right),
-            None => reads(write.target().0),
-        }),
+        Request::Write { writes, .. } | Request::WriteAgain { writes, .. } => {
+            writes.iter().all(|write| match right(write) {
+                Some(right) => may(write.target().0, right),
+                None => reads(write.target().0),
+            })
+        }
         Request::Claim { kind, .. } | Request::Renew { kind, .. } | Request::Release { kind, .. } => may(*kind, 'c'),
         Request::Sweep { kind, .. } => may(*kind, 'd'),
         // Nobody hears of secrets.

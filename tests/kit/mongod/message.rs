@@ -10,7 +10,8 @@ pub trait Stream: Read + Write {}
 
 impl<S: Read + Write> Stream for S {}
 
-/// One command, and what the server answers. It is the database `admin` that is asked, unless the command names another.
+/// One command, and what the server answers. It is the database `admin` that is asked, unless the command names another as
+/// `$db`. Its own name must be the first in the alphabet of all that it has, or stand as `$first`.
 pub fn ask(stream: &mut dyn Stream, mut command: Value) -> Result<Value> {
     if command["$db"].is_null() {
         command["$db"] = json!("admin");
@@ -38,7 +39,10 @@ pub fn ask(stream: &mut dyn Stream, mut command: Value) -> Result<Value> {
 fn bson(object: &Map<String, Value>) -> Vec<u8> {
     let mut fields = Vec::new();
     // The command's name must come first.
-    let (name, rest): (Vec<_>, Vec<_>) = object.iter().partition(|(name, _)| *name != "$db");
+    let first = object.get("$first").and_then(Value::as_str);
+    let is_first = |name: &String| first.map_or(name != "$db", |first| name == first);
+    let fields_of_it = object.iter().filter(|(name, _)| *name != "$first");
+    let (name, rest): (Vec<_>, Vec<_>) = fields_of_it.partition(|(name, _)| is_first(name));
     for (name, value) in name.into_iter().chain(rest) {
         let (code, bytes) = element(value);
         fields.push(code);

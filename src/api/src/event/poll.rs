@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use culvert_model::Id;
+use culvert_records::is_remembered;
 use tokio::time::{sleep, timeout};
 
 use super::{Event, meaning};
@@ -11,6 +12,9 @@ use crate::api::Api;
 
 /// How long a poll is held.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The same while the database is away: nothing happens that could be told, but the answer says so.
+const AWAY: Duration = Duration::from_secs(2);
 
 /// How long after the first event the others that follow it are gathered.
 const GATHER: Duration = Duration::from_millis(20);
@@ -32,7 +36,8 @@ pub async fn poll(api: &Api, cursor: Option<Id>) -> Answer<Vec<Event>> {
     }
     let start = known.or(last);
     let behind = || api.feed.ring(|ring| ring.behind(start)).unwrap_or_default();
-    let waited = timeout(PATIENCE, async {
+    let patience = if is_remembered() { AWAY } else { PATIENCE };
+    let waited = timeout(patience, async {
         while behind().is_empty() {
             if news.changed().await.is_err() {
                 return;

@@ -5,7 +5,7 @@ mod removal;
 use std::time::Duration;
 
 use culvert_contract::body::{OrganizationChange, OrganizationNew};
-use culvert_model::record::{Job, JobState, Organization, OrganizationSecret, User};
+use culvert_model::record::{Job, JobState, Organization, OrganizationSecret};
 use culvert_model::{Id, Kind};
 use culvert_records::{Failure, Query, Refusal, insert};
 
@@ -34,7 +34,7 @@ pub async fn list(api: &Api) -> Answer<Vec<Organization>> {
 ///
 /// The store can't be reached.
 pub async fn users(api: &Api, organization: Id) -> Answer<u64> {
-    Ok(api.bus.count::<User>(Query::by("by_organization").equal(organization)).await?)
+    Ok(api.recall.users(&api.bus, organization).await?)
 }
 
 /// Makes an organisation and waits for its CA.

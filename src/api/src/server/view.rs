@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use culvert_contract::reply::{self, ServerStatus};
 use culvert_model::record::{Connection, Instance, InstanceState, Server};
 use culvert_model::{Id, Millis};
-use culvert_records::Query;
 
 use crate::answer::Answer;
 use crate::api::Api;
@@ -27,11 +26,7 @@ impl Scene {
     ///
     /// The store can't be reached.
     pub async fn of(api: &Api, server: &Server) -> Answer<Self> {
-        let instances = api.bus.list::<Instance>(Query::by("by_server").equal(server.id)).await?;
-        let connections = api.bus.list::<Connection>(Query::by("by_server").equal(server.id)).await?;
-        let mut scene = Self { now: api.now().await?, ..Self::default() };
-        scene
-            .gather(instances.into_iter().map(|found| found.record), connections.into_iter().map(|found| found.record));
+        let mut scene = Self::gathered(api, Some(server.id)).await?;
         scene.count(api, &server.organizations).await?;
         Ok(scene)
     }
@@ -42,20 +37,24 @@ impl Scene {
     ///
     /// The store can't be reached.
     pub async fn all(api: &Api, shown: &[Server]) -> Answer<Self> {
-        let instances = api.bus.list::<Instance>(Query::by("by_server")).await?;
-        let connections = api.bus.list::<Connection>(Query::by("by_server")).await?;
-        let mut scene = Self { now: api.now().await?, ..Self::default() };
-        scene
-            .gather(instances.into_iter().map(|found| found.record), connections.into_iter().map(|found| found.record));
+        let mut scene = Self::gathered(api, None).await?;
         for server in shown {
             scene.count(api, &server.organizations).await?;
         }
         Ok(scene)
     }
 
-    fn gather(&mut self, instances: impl Iterator<Item = Instance>, connections: impl Iterator<Item = Connection>) {
-        instances.for_each(|instance| self.instances.entry(instance.server).or_default().push(instance));
-        connections.for_each(|connection| self.connections.entry(connection.server).or_default().push(connection));
+    async fn gathered(api: &Api, server: Option<Id>) -> Answer<Self> {
+        let instances = api.recall.instances(&api.bus, server).await?;
+        let connections = api.recall.connections(&api.bus, server).await?;
+        let mut scene = Self { now: api.now().await?, ..Self::default() };
+        for instance in instances {
+            scene.instances.entry(instance.server).or_default().push(instance);
+        }
+        for connection in connections {
+            scene.connections.entry(connection.server).or_default().push(connection);
+        }
+        Ok(scene)
     }
 
     async fn count(&mut self, api: &Api, organizations: &[Id]) -> Answer<()> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use culvert_model::record::Purpose;
 use culvert_model::{HostId, Kind};
-use culvert_wire::bus::{Fault, Find, Reply, Request, Row};
+use culvert_wire::bus::{Fault, Find, Reply, Request, Row, Write};
 use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -46,17 +46,9 @@ async fn carry_out<S: Store>(server: &Server<S>, request: Request) -> Answer<Rep
         Request::Get { kind, id } => get(server, kind, &id).await,
         Request::Find(query) => find(server, query).await,
         Request::Count(query) => store.count(query).await.map(Reply::Count),
-        Request::Write { id, writes } => {
-            let Some(cache) = &server.cache else {
-                return store.write(id, writes).await.map(|revisions| Reply::Written { revisions });
-            };
-            let revisions = store.write(id, writes.clone()).await;
-            match &revisions {
-                Ok(revisions) => cache.written(&writes, revisions),
-                Err(Trouble::Fault(Fault::Unknown)) => cache.forget(&writes),
-                Err(_) => {}
-            }
-            revisions.map(|revisions| Reply::Written { revisions })
+        Request::Write { id, writes } => write(server, id, writes, None).await,
+        Request::WriteAgain { id, writes, begun } => {
+            write(server, id, writes, Some(Duration::from_millis(begun))).await
         }
         Request::Claim { kind, id, revision, owner, lease } => {
             let owner = Owner { host: *host, name: owner };
@@ -88,6 +80,21 @@ async fn adopt<S: Store>(server: &Server<S>, host: HostId) -> Answer<Reply> {
     let (answer, answered) = oneshot::channel();
     server.adoptions.as_ref().ok_or_else(no)?.try_send((host, answer)).map_err(|_| no())?;
     answered.await.map_err(|_| no())?.map(|()| Reply::Adopted)
+}
+
+/// Writes that are new, or were asked for so long ago and may have been done since.
+async fn write<S: Store>(server: &Server<S>, id: u128, writes: Vec<Write>, begun: Option<Duration>) -> Answer<Reply> {
+    let remembered = server.cache.as_ref().map(|cache| (cache, writes.clone()));
+    let revisions = match begun {
+        None => server.store.write(id, writes).await,
+        Some(begun) => server.store.write_again(id, writes, begun).await,
+    };
+    match (&revisions, remembered) {
+        (Ok(revisions), Some((cache, writes))) => cache.written(&writes, revisions),
+        (Err(Trouble::Fault(Fault::Unknown)), Some((cache, writes))) => cache.forget(&writes),
+        _ => {}
+    }
+    revisions.map(|revisions| Reply::Written { revisions })
 }
 
 async fn get<S: Store>(server: &Server<S>, kind: Kind, id: &str) -> Answer<Reply> {

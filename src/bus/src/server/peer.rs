@@ -175,7 +175,7 @@ fn name(request: &Request) -> String {
     match request {
         Request::Get { kind, .. } => format!("get {}", kind.name()),
         Request::Find(find) | Request::Count(find) => format!("find {}", find.kind.name()),
-        Request::Write { writes, .. } => {
+        Request::Write { writes, .. } | Request::WriteAgain { writes, .. } => {
             let kinds: Vec<&str> = writes.iter().map(|write| write.target().0.name()).collect();
             format!("write {}", kinds.join(", "))
         }

@@ -1,6 +1,7 @@
 //! A store that may not be there yet: as long as it is not, it is unavailable.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use culvert_model::{HostId, Kind, Millis};
 use culvert_wire::bus::{Claim, Fault, Find, Row, Write};
@@ -65,6 +66,10 @@ impl<S: Store> Store for Awaited<S> {
         self.store()?.write(id, writes).await
     }
 
+    async fn write_again(&self, id: u128, writes: Vec<Write>, begun: Duration) -> Answer<Vec<u64>> {
+        self.store()?.write_again(id, writes, begun).await
+    }
+
     async fn claim(&self, kind: Kind, id: &str, revision: Option<u64>, owner: Owner, lease: Millis) -> Answer<Row> {
         self.store()?.claim(kind, id, revision, owner, lease).await
     }
@@ -91,5 +96,11 @@ impl<S: Store> Store for Awaited<S> {
 
     fn tail(&self) -> broadcast::Receiver<Tail> {
         self.tail.subscribe()
+    }
+
+    async fn close(&self) {
+        if let Ok(store) = self.store() {
+            store.close().await;
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! A store that can be frozen: then it still answers reads, and refuses whatever would change it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use culvert_model::{HostId, Kind, Millis};
 use culvert_wire::bus::{Claim, Fault, Find, Row, Write};
@@ -58,6 +59,11 @@ impl<S: Store> Store for Frozen<S> {
         self.store.write(id, writes).await
     }
 
+    async fn write_again(&self, id: u128, writes: Vec<Write>, begun: Duration) -> Answer<Vec<u64>> {
+        let _begun = self.may_change().await?;
+        self.store.write_again(id, writes, begun).await
+    }
+
     async fn claim(&self, kind: Kind, id: &str, revision: Option<u64>, owner: Owner, lease: Millis) -> Answer<Row> {
         let _begun = self.may_change().await?;
         self.store.claim(kind, id, revision, owner, lease).await
@@ -89,5 +95,9 @@ impl<S: Store> Store for Frozen<S> {
 
     fn tail(&self) -> broadcast::Receiver<Tail> {
         self.store.tail()
+    }
+
+    async fn close(&self) {
+        self.store.close().await;
     }
 }

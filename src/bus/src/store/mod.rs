@@ -10,6 +10,8 @@ pub mod frozen;
 pub mod index;
 pub mod mongo;
 
+use std::time::Duration;
+
 pub use awaited::Awaited;
 pub use cache::Cache;
 use culvert_model::{HostId, Kind, Millis};
@@ -108,6 +110,17 @@ pub trait Store: Send + Sync + 'static {
     /// announced once they are acknowledged.
     fn write(&self, id: u128, writes: Vec<Write>) -> impl Future<Output = Answer<Vec<u64>>> + Send;
 
+    /// Writes that were asked for under this id before, so long ago, perhaps of a bus that has gone.
+    fn write_again(
+        &self,
+        id: u128,
+        writes: Vec<Write>,
+        begun: Duration,
+    ) -> impl Future<Output = Answer<Vec<u64>>> + Send {
+        let _ = begun;
+        self.write(id, writes)
+    }
+
     /// Takes a lease that nobody holds, not even the same owner; the epoch rises, and a new record of an id that was
     /// deleted does not begin with an epoch that the old one had.
     fn claim(
@@ -153,4 +166,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// The changes of all announced kinds, from now on. A receiver that lags behind has a gap.
     fn tail(&self) -> broadcast::Receiver<Tail>;
+
+    /// Nothing more will be asked: the process ends.
+    fn close(&self) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
 }

@@ -4,6 +4,7 @@ mod frozen;
 mod killed;
 mod leftovers;
 mod lost_answers;
+mod silence;
 mod tail;
 
 use std::time::Duration;

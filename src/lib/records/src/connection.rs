@@ -1,23 +1,19 @@
-//! The stream to the bus: opened again whenever it breaks.
+//! What can be asked of the bus.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use culvert_frames::{FrameReader, FrameWriter};
 use culvert_lease::Contact;
 use culvert_model::{Kind, Millis, Record};
-use culvert_wire::bus::{Answer, Call, Claim, FRAME, Fault, Guard, Reply, Request, Write};
-use culvert_wire::{decode, encode};
-use tokio::net::UnixStream;
+use culvert_wire::bus::{Call, Claim, Fault, Guard, Reply, Request, Write};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
 use crate::query::{Page, Query, Stored, delete, insert, update};
-use crate::{Failure, Kept, News, Subscription, memory};
+use crate::stream::{Connection, Order};
+use crate::{Failure, Kept, Subscription, memory};
 
 /// How long a request may take, the bus's own deadlines and a new connection included.
 const DEADLINE: Duration = Duration::from_secs(15);
@@ -28,9 +24,6 @@ pub const SILENCE: Millis = 6_000;
 
 /// Requests that wait for the stream.
 const QUEUE: usize = 256;
-
-/// With so many bytes, no more requests are put into the same write: what the socket takes without waiting.
-const TOGETHER: usize = 64 << 10;
 
 /// Changes that a subscriber may leave unread before it gets a gap instead.
 const UNREAD: usize = 1024;
@@ -63,20 +56,13 @@ impl Reach {
     }
 }
 
-#[derive(Debug)]
-enum Order {
-    Ask { call: Call, answer: oneshot::Sender<Result<Reply, Fault>> },
-    Subscribe { call: Call, news: mpsc::Sender<News> },
-}
-
 impl Bus {
     /// The bus that listens on this socket. It need not be there yet. Must be called inside a tokio runtime.
     #[must_use]
     pub fn new(socket: impl Into<PathBuf>) -> Self {
         let (orders, queue) = mpsc::channel(QUEUE);
         let (opens, opened) = watch::channel(0);
-        let (asked, subscribers) = (HashMap::new(), HashMap::new());
-        tokio::spawn(Connection { socket: socket.into(), queue, asked, subscribers, opens }.run());
+        tokio::spawn(Connection::new(socket.into(), queue, opens).run());
         let reach = Reach { begun: Instant::now(), contact: Mutex::new(Contact::new(SILENCE)) };
         Self { orders, numbers: Arc::default(), reach: Arc::new(reach), opened }
     }
@@ -96,7 +82,7 @@ impl Bus {
         let result = self.exchange(request).await;
         self.reach.note(&result);
         if let Ok(Reply::Rows { cached: true, .. }) = &result {
-            memory::noted();
+            memory::note_remembered();
         }
         result
     }
@@ -313,135 +299,6 @@ impl From<Fault> for Failure {
             Fault::Unavailable => Self::Unavailable,
             Fault::Unknown => Self::Unknown,
             Fault::Busy => Self::Busy,
-        }
-    }
-}
-
-struct Connection {
-    socket: PathBuf,
-    queue: mpsc::Receiver<Order>,
-    asked: HashMap<u64, (Bytes, oneshot::Sender<Result<Reply, Fault>>)>,
-    subscribers: HashMap<u64, (Bytes, Subscriber)>,
-    opens: watch::Sender<u64>,
-}
-
-/// A subscriber and whether it is owed a gap.
-struct Subscriber {
-    news: mpsc::Sender<News>,
-    gap: bool,
-}
-
-impl Subscriber {
-    /// Never waits: what does not fit becomes a gap, told as soon as there is room.
-    fn tell(&mut self, news: News) {
-        if self.gap && self.news.try_send(News::Gap).is_ok() {
-            self.gap = false;
-        }
-        if !self.gap && self.news.try_send(news).is_err() {
-            self.gap = true;
-        }
-    }
-}
-
-impl Connection {
-    async fn run(mut self) {
-        let mut pause = Duration::from_millis(5);
-        loop {
-            let stream = UnixStream::connect(&self.socket).await;
-            if let Ok((reader, writer)) = stream.and_then(|stream| culvert_frames::split(stream, FRAME)) {
-                let begun = Instant::now();
-                self.opens.send_modify(|opens| *opens += 1);
-                if self.serve(reader, writer).await.is_none() {
-                    return;
-                }
-                if begun.elapsed() > Duration::from_secs(1) {
-                    pause = Duration::from_millis(5);
-                }
-            }
-            sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_millis(250));
-        }
-    }
-
-    /// Until the stream breaks; nothing when nobody is left who could ask.
-    async fn serve(&mut self, mut reader: FrameReader, mut writer: FrameWriter) -> Option<()> {
-        self.asked.retain(|_, (_, answer)| !answer.is_closed());
-        self.subscribers.retain(|_, (_, subscriber)| !subscriber.news.is_closed());
-        let again: Vec<Bytes> = self
-            .asked
-            .values()
-            .map(|(call, _)| call)
-            .chain(self.subscribers.values().map(|(call, _)| call))
-            .cloned()
-            .collect();
-        if writer.send(&again).await.is_err() {
-            return Some(());
-        }
-        let mut owed = tokio::time::interval(Duration::from_millis(100));
-        loop {
-            tokio::select! {
-                frame = reader.next() => match frame {
-                    Ok(Some(frame)) => self.answer(frame),
-                    _ => return Some(()),
-                },
-                order = self.queue.recv() => {
-                    let calls = self.take_all(order?);
-                    if writer.send(&calls).await.is_err() {
-                        return Some(());
-                    }
-                }
-                _ = owed.tick(), if self.subscribers.values().any(|(_, subscriber)| subscriber.gap) => {
-                    for (_, subscriber) in self.subscribers.values_mut().filter(|(_, subscriber)| subscriber.gap) {
-                        subscriber.gap = subscriber.news.try_send(News::Gap).is_err();
-                    }
-                }
-            }
-        }
-    }
-
-    /// An order and those that wait behind it, as many as go together.
-    fn take_all(&mut self, first: Order) -> Vec<Bytes> {
-        let mut bytes = 0;
-        let mut calls = Vec::new();
-        let mut next = Some(first);
-        while let Some(order) = next {
-            let call = self.take(order);
-            bytes += call.len();
-            calls.push(call);
-            next = if bytes < TOGETHER { self.queue.try_recv().ok() } else { None };
-        }
-        calls
-    }
-
-    fn take(&mut self, order: Order) -> Bytes {
-        let (Order::Ask { call, .. } | Order::Subscribe { call, .. }) = &order;
-        let number = call.number;
-        let bytes = Bytes::from(encode(call).expect("requests have a form"));
-        match order {
-            Order::Ask { answer, .. } => drop(self.asked.insert(number, (bytes.clone(), answer))),
-            Order::Subscribe { news, .. } => {
-                self.subscribers.insert(number, (bytes.clone(), Subscriber { news, gap: false }));
-            }
-        }
-        bytes
-    }
-
-    fn answer(&mut self, frame: &[u8]) {
-        let Ok(Answer { number, reply }) = decode(frame) else {
-            tracing::error!("the bus sent a malformed answer: is it of another version?");
-            return;
-        };
-        if let Some((_, subscriber)) = self.subscribers.get_mut(&number) {
-            match reply {
-                Ok(Reply::Changed(change)) => subscriber.tell(News::Changed(change)),
-                Ok(Reply::Subscribed | Reply::Gap) => subscriber.tell(News::Gap),
-                other => tracing::error!(?other, "the bus refused a subscription"),
-            }
-            return;
-        }
-        if let Some((_, answer)) = self.asked.remove(&number) {
-            // Who asked may have given up.
-            let _ = answer.send(reply);
         }
     }
 }

@@ -16,8 +16,15 @@ pub async fn remembered<F: Future>(work: F) -> (F::Output, bool) {
     REMEMBERED.scope(Cell::new(false), work).await
 }
 
-/// Something was read from the bus's memory.
-pub(crate) fn noted() {
+/// Whether what this work has read so far came from the bus's memory.
+#[must_use]
+pub fn is_remembered() -> bool {
+    // Work that nobody asked about has read nothing that is known.
+    REMEMBERED.try_with(Cell::get).unwrap_or(false)
+}
+
+/// Something was read from the memory of the bus, or of whoever calls this.
+pub fn note_remembered() {
     // Most callers do not ask.
     let _ = REMEMBERED.try_with(|remembered| remembered.set(true));
 }
@@ -28,10 +35,10 @@ mod tests {
 
     #[tokio::test]
     async fn each_work_is_told_of_its_own_reads() {
-        noted();
+        note_remembered();
         let (text, seen) = remembered(async {
             tokio::task::yield_now().await;
-            noted();
+            note_remembered();
             "read"
         })
         .await;

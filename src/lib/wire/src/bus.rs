@@ -55,6 +55,16 @@ pub enum Request {
         /// In order; at most [`BATCH`].
         writes: Vec<Write>,
     },
+    /// The same writes again, under the same id, because the stream to the bus broke before the answer came: they may have
+    /// been done since. Answered as [`Request::Write`].
+    WriteAgain {
+        /// As in the first request.
+        id: u128,
+        /// As in the first request.
+        writes: Vec<Write>,
+        /// How long ago that was.
+        begun: Millis,
+    },
     /// Take a record's lease, if nobody holds it. Its epoch rises. Answered by [`Reply::Claimed`] or
     /// [`Reply::Refused`].
     Claim {

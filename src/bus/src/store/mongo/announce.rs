@@ -1,8 +1,6 @@
 //! Announcing changes: one task per bus appends them to the capped collection, in the order of their acknowledgement and
 //! as many at a time as wait, after a majority has the state (design section 5).
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use culvert_model::{Id, Kind, Millis};
@@ -14,6 +12,7 @@ use mongodb::error::{Error, ErrorKind};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::doubt::{Doubt, Doubts};
 use super::row::whole;
 
 /// Requests whose announcements may wait.
@@ -25,13 +24,10 @@ const GROUP: usize = 128;
 /// How long a request waits until its changes are announced. They are, after that too.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long announcing is tried. Whoever listens has a gap after such an outage in any case.
+/// How long announcing is tried; then a gap is told instead.
 const DEADLINE: Duration = Duration::from_secs(7);
 const ATTEMPT: Duration = Duration::from_millis(1500);
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// How soon it is tried again to tell everybody that announcements were lost.
-const LOST: Duration = Duration::from_secs(1);
 
 /// A change, to which its announcement gives an id.
 #[must_use]
@@ -41,6 +37,7 @@ pub fn change(kind: Kind, record: &str, revision: u64, scope: Option<String>, at
 
 struct Request {
     changes: Vec<Change>,
+    doubt: Doubt,
     announced: oneshot::Sender<()>,
 }
 
@@ -48,25 +45,30 @@ struct Request {
 #[derive(Debug)]
 pub struct Announcer {
     requests: mpsc::Sender<Request>,
-    lost: Arc<AtomicBool>,
+    /// What may have changed without an announcement.
+    pub doubts: Doubts,
 }
 
 impl Announcer {
     /// An announcer, and the task that does it.
     pub fn new(messages: Collection<Document>) -> (Self, impl Future<Output = ()> + Send + 'static) {
         let (requests, waiting) = mpsc::channel(QUEUE);
-        let lost = Arc::new(AtomicBool::new(false));
-        (Self { requests, lost: lost.clone() }, run(messages, waiting, lost))
+        let doubts = Doubts::default();
+        let gaps = doubts.clone().tell(messages.clone());
+        let run = async move {
+            tokio::join!(run(messages, waiting), gaps);
+        };
+        (Self { requests, doubts }, run)
     }
 
-    /// Announces the changes of a request, and waits a moment until they are.
-    pub async fn announce(&self, changes: Vec<Change>) {
+    /// Announces the changes of a write, and waits a moment until they are. The write's doubt ends with that.
+    pub async fn announce(&self, changes: Vec<Change>, doubt: Doubt) {
         if changes.is_empty() {
-            return;
+            return doubt.end();
         }
         let (announced, done) = oneshot::channel();
-        if self.requests.try_send(Request { changes, announced }).is_err() {
-            self.lost.store(true, Ordering::Relaxed);
+        if self.requests.try_send(Request { changes, doubt, announced }).is_err() {
+            // It was dropped with its doubt.
             return;
         }
         // Late is no harm: the state is acknowledged.
@@ -74,31 +76,18 @@ impl Announcer {
     }
 }
 
-async fn run(messages: Collection<Document>, mut requests: mpsc::Receiver<Request>, lost: Arc<AtomicBool>) {
+async fn run(messages: Collection<Document>, mut requests: mpsc::Receiver<Request>) {
     let mut group = Vec::with_capacity(GROUP);
-    loop {
-        if lost.load(Ordering::Relaxed) {
-            // Nobody may ask any more, but everybody must hear of it.
-            let _ = timeout(LOST, requests.recv_many(&mut group, GROUP)).await;
-        } else if requests.recv_many(&mut group, GROUP).await == 0 {
-            return;
-        }
-        let gap = lost.swap(false, Ordering::Relaxed).then(|| message(doc! { "gap": true }));
-        let changes = group.iter().flat_map(|request| &request.changes).map(of_change);
-        let documents: Vec<Document> = gap.into_iter().chain(changes).collect();
-        if !append(&messages, &documents).await {
-            tracing::warn!(
-                messages = documents.len(),
-                "changes could not be announced: all will be told to read again"
-            );
-            lost.store(true, Ordering::Relaxed);
-        }
+    while requests.recv_many(&mut group, GROUP).await > 0 {
+        let changes = group.iter().flat_map(|request: &Request| &request.changes);
+        let documents: Vec<Document> = changes.map(of_change).collect();
+        let done = append(&messages, &documents).await;
         for request in group.drain(..) {
+            if done {
+                request.doubt.end();
+            }
             // Who asked may have stopped waiting.
             let _ = request.announced.send(());
-        }
-        if lost.load(Ordering::Relaxed) && requests.is_closed() && requests.is_empty() {
-            return;
         }
     }
 }
@@ -122,7 +111,10 @@ pub fn message(content: Document) -> Document {
 }
 
 /// Appends messages; says whether all are there.
-async fn append(messages: &Collection<Document>, documents: &[Document]) -> bool {
+///
+/// The primary alone answers for them. Should it be lost with them, whoever listens meets another primary, and that is a
+/// gap: so a message is heard, or everybody reads again.
+pub async fn append(messages: &Collection<Document>, documents: &[Document]) -> bool {
     if documents.is_empty() {
         return true;
     }

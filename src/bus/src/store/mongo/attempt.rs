@@ -111,6 +111,8 @@ pub struct Course {
     /// Whether an earlier attempt may have happened.
     unsure: bool,
     began: Instant,
+    /// How long before that it was asked for the first time.
+    before: Duration,
 }
 
 impl Course {
@@ -126,15 +128,25 @@ impl Course {
         Self::new(if away { WRITE_AWAY } else { WRITE }, WRITE_ATTEMPT, SELECTION + PAUSE.1)
     }
 
-    fn new(budget: Duration, attempt: Duration, least: Duration) -> Self {
-        let began = Instant::now();
-        Self { ends: began + budget, attempt, pause: PAUSE.0, least, unsure: false, began }
+    /// The request was asked before, so long ago, and may have happened since.
+    #[must_use]
+    pub fn begun(mut self, before: Option<Duration>) -> Self {
+        if let Some(before) = before {
+            self.unsure = true;
+            self.before = before;
+        }
+        self
     }
 
-    /// How long ago the request came.
+    fn new(budget: Duration, attempt: Duration, least: Duration) -> Self {
+        let began = Instant::now();
+        Self { ends: began + budget, attempt, pause: PAUSE.0, least, unsure: false, began, before: Duration::ZERO }
+    }
+
+    /// How long ago the request came, for the first time.
     #[must_use]
     pub fn age(&self) -> Duration {
-        self.began.elapsed()
+        self.began.elapsed() + self.before
     }
 
     /// Whether an earlier attempt may have happened.

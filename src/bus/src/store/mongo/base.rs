@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::{Instant, timeout};
 
 use super::attempt::Course;
+use super::heard::Heard;
 use crate::store::Trouble;
 
 /// Requests that are at the database at a time; the others wait here, each with its own deadline.
@@ -52,6 +53,8 @@ pub struct Base {
     since: Instant,
     /// The kinds of which a leased record was seen, as bits.
     leased: AtomicU64,
+    /// What the tail told of records.
+    pub heard: Heard,
 }
 
 impl Base {
@@ -60,7 +63,8 @@ impl Base {
     pub fn new(client: Client, database: Database, host: HostId) -> Self {
         let requests = Semaphore::new(REQUESTS);
         let (known, away, leased) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU64::new(0));
-        Self { host, client, database, requests, known, away, since: Instant::now(), leased }
+        let (since, heard) = (Instant::now(), Heard::default());
+        Self { host, client, database, requests, known, away, since, leased, heard }
     }
 
     /// The database itself.
@@ -168,9 +172,13 @@ impl Base {
     pub fn learn(&self, session: &ClientSession) {
         self.found(false);
         if let Some(time) = session.operation_time() {
-            let time = u64::from(time.time) << 32 | u64::from(time.increment);
-            self.known.fetch_max(time, Ordering::Relaxed);
+            self.catch_up(time);
         }
+    }
+
+    /// Reads from now on show at least what the database had at this time.
+    pub fn catch_up(&self, time: Timestamp) {
+        self.known.fetch_max(u64::from(time.time) << 32 | u64::from(time.increment), Ordering::Relaxed);
     }
 
     /// Ends transactions of ours that hold locks though nobody is there to finish them: a host that dies in the middle of

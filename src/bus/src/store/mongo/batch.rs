@@ -145,7 +145,7 @@ impl Base {
         session: &mut ClientSession,
     ) -> Result<Done, Stop> {
         let records = self.records(plan.kind);
-        match course.attempt(plan.carry_out(&records, session)).await {
+        match course.attempt(plan.carry_out(&records, session, None)).await {
             Ok(Some(raw)) => return plan.done(&raw).map_err(|damage| Stop::Trouble(damaged(damage))),
             Ok(None) => {}
             Err(Failure::Duplicate(index)) if index == "_id_" => {

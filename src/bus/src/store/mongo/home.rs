@@ -9,6 +9,7 @@ use mongodb::options::{ReadPreference, SelectionCriteria};
 use tokio::sync::watch;
 
 use super::base::Base;
+use super::schema;
 
 /// A member in a term as primary.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,4 +62,21 @@ pub fn watch() -> (EventHandler<SdamEvent>, watch::Receiver<Option<Home>>) {
         }
     });
     (handler, receiver)
+}
+
+impl Base {
+    /// Waits until a majority has all that the primary has now: a new one may not know yet how far the majority was in the
+    /// term before, and would answer reads with less than was acknowledged.
+    ///
+    /// # Errors
+    ///
+    /// As the driver's.
+    pub async fn catch_up_with_the_primary(&self) -> Result<(), Error> {
+        let mut session = self.session().await?;
+        // Read as the primary has it, which tells how far that is; then as a majority has that.
+        schema::messages(self.database()).find_one(doc! {}).session(&mut session).await?;
+        self.writes().find_one(doc! {}).session(&mut session).await?;
+        self.learn(&session);
+        Ok(())
+    }
 }

@@ -147,11 +147,13 @@ impl Base {
         course: &Course,
         session: &mut ClientSession,
     ) -> Result<Result<Option<Answer<Row>>, Damaged>, Failure> {
-        if let Some(raw) = course.attempt(self.take(step, session)).await? {
-            return Ok(row::read(&raw).map(|row| Some(Ok(row))));
+        let taken = course.attempt(self.take(step, session)).await?;
+        if let Some(raw) = taken.as_ref().filter(|raw| row::is_projected(raw, "left")) {
+            return Ok(row::read(raw).map(|row| Some(Ok(row))));
         }
+        let unsure = course.unsure() || taken.is_some();
         let raw = course.attempt(self.look_at_lease(step, session)).await.map_err(Failure::harmless)?;
-        Ok(step.verdict(raw.as_deref(), course.unsure()).map(|verdict| match verdict {
+        Ok(step.verdict(raw.as_deref(), unsure).map(|verdict| match verdict {
             Verdict::Done(row) => Some(Ok(row)),
             Verdict::Refused(why) => Some(Err(Trouble::Refused { write: 0, why })),
             Verdict::Again => None,

@@ -11,9 +11,12 @@ mod bulk;
 mod check;
 mod connect;
 mod document;
+mod doubt;
+mod heard;
 mod home;
 mod lease;
 mod plan;
+mod presence;
 mod probe;
 mod read;
 mod remembered;
@@ -27,8 +30,9 @@ mod tail;
 use std::sync::Arc;
 use std::time::Duration;
 
+use culvert_model::record::{Host, HostStatus};
 use culvert_model::{HostId, Kind, Millis};
-use culvert_wire::bus::{Change, Claim, Find, Row, Write};
+use culvert_wire::bus::{Change, Claim, Fault, Find, Row, Write};
 use tokio::sync::{broadcast, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -37,6 +41,7 @@ use self::announce::{Announcer, change};
 use self::base::Base;
 pub use self::check::{Finding, check};
 pub use self::connect::{ConnectError, Step};
+use self::doubt::Doubt;
 use self::plan::{Done, Plan};
 use self::tail::Tailer;
 use super::{Answer, Found, MESSAGES, Owner, Store, Tail, Trouble};
@@ -104,12 +109,49 @@ impl Mongo {
         Ok(Self { base, announcer, tail, _tasks: JoinSet::new() })
     }
 
-    async fn announce(&self, plans: &[Plan], done: &[Done]) {
-        let announced = plans.iter().zip(done).filter(|(plan, _)| plan.kind.announced() && !plan.checks());
+    async fn announce(&self, plans: &[Plan], done: &[Done], doubt: Doubt) {
+        let announced = plans.iter().zip(done).filter(|(plan, _)| plan.is_announced());
         let changes =
             announced.map(|(plan, done)| change(plan.kind, &plan.id, done.revision, done.scope.clone(), done.at));
-        self.announcer.announce(changes.collect()).await;
+        self.announcer.announce(changes.collect(), doubt).await;
     }
+
+    /// Carries writes out that were begun so long ago, or are new.
+    async fn carry_out(&self, id: u128, writes: Vec<Write>, begun: Option<Duration>) -> Answer<Vec<u64>> {
+        // A write that leaves a document behind is remembered there; all others are one transaction.
+        let alone = writes.len() == 1 && !matches!(writes[0], Write::Delete { .. });
+        let remember = alone.then_some(id);
+        let loses_a_host = writes.iter().any(|write| loses_a_host(write, self.base.host));
+        let plans: Result<Vec<Plan>, _> =
+            writes.into_iter().map(|write| Plan::of(write, self.base.host, remember)).collect();
+        let plans = plans.map_err(Trouble::Fault)?;
+        let doubt = self.announcer.doubts.begin(plans.iter().any(Plan::is_announced));
+        let done = match plans.as_slice() {
+            [plan] if alone => self.base.single(id, plan, begun).await.map(|done| vec![done]),
+            plans => self.base.batch(id, plans).await,
+        };
+        match done {
+            Ok(done) => {
+                if loses_a_host {
+                    self.announcer.doubts.gap();
+                }
+                self.announce(&plans, &done, doubt).await;
+                Ok(done.iter().map(|done| done.revision).collect())
+            }
+            // It may have happened after all, and so may what an earlier asking began.
+            Err(Trouble::Fault(Fault::Unknown)) => Err(Trouble::Fault(Fault::Unknown)),
+            Err(trouble) => {
+                doubt.end();
+                Err(trouble)
+            }
+        }
+    }
+}
+
+/// Whether this says that another host is lost: it may have changed records and told nobody.
+fn loses_a_host(write: &Write, own: HostId) -> bool {
+    let Write::Update { kind: Kind::Host, body, .. } = write else { return false };
+    serde_json::from_slice::<Host>(body).is_ok_and(|host| host.status == HostStatus::Offline && host.id != own)
 }
 
 impl Store for Mongo {
@@ -126,18 +168,11 @@ impl Store for Mongo {
     }
 
     async fn write(&self, id: u128, writes: Vec<Write>) -> Answer<Vec<u64>> {
-        // A write that leaves a document behind is remembered there; all others are one transaction.
-        let alone = writes.len() == 1 && !matches!(writes[0], Write::Delete { .. });
-        let remember = alone.then_some(id);
-        let plans: Result<Vec<Plan>, _> =
-            writes.into_iter().map(|write| Plan::of(write, self.base.host, remember)).collect();
-        let plans = plans.map_err(Trouble::Fault)?;
-        let done = match plans.as_slice() {
-            [plan] if alone => vec![self.base.single(id, plan).await?],
-            plans => self.base.batch(id, plans).await?,
-        };
-        self.announce(&plans, &done).await;
-        Ok(done.iter().map(|done| done.revision).collect())
+        self.carry_out(id, writes, None).await
+    }
+
+    async fn write_again(&self, id: u128, writes: Vec<Write>, begun: Duration) -> Answer<Vec<u64>> {
+        self.carry_out(id, writes, Some(begun)).await
     }
 
     async fn claim(&self, kind: Kind, id: &str, revision: Option<u64>, owner: Owner, lease: Millis) -> Answer<Row> {
@@ -159,9 +194,19 @@ impl Store for Mongo {
     async fn sweep(&self, kind: Kind, index: &str, before: i64) -> Answer<u64> {
         let mut all = 0;
         loop {
-            let (deleted, more, changes): (u64, bool, Vec<Change>) = self.base.sweep_page(kind, index, before).await?;
+            let doubt = self.announcer.doubts.begin(kind.announced());
+            let swept = self.base.sweep_page(kind, index, before).await;
+            let (deleted, more, changes): (u64, bool, Vec<Change>) = match swept {
+                // Any part of it may have happened.
+                Err(trouble @ Trouble::Fault(Fault::Unknown)) => return Err(trouble),
+                Err(trouble) => {
+                    doubt.end();
+                    return Err(trouble);
+                }
+                Ok(swept) => swept,
+            };
             all += deleted;
-            self.announcer.announce(changes).await;
+            self.announcer.announce(changes, doubt).await;
             if !more {
                 return Ok(all);
             }
@@ -174,5 +219,9 @@ impl Store for Mongo {
 
     fn tail(&self) -> broadcast::Receiver<Tail> {
         self.tail.subscribe()
+    }
+
+    async fn close(&self) {
+        self.leave().await;
     }
 }

@@ -1,5 +1,7 @@
 //! A write as one operation on one document, with the guard in its filter, and what it means that it found nothing.
 
+use std::time::Duration;
+
 use culvert_model::{HostId, Kind};
 use culvert_wire::bus::{Claim, Fault, Guard, Refusal, Write};
 use mongodb::bson::raw::RawDocument;
@@ -112,7 +114,14 @@ impl Plan {
         matches!(self.deed, Deed::Touch)
     }
 
-    /// Carries it out. Nothing is given if the document is not as it should be.
+    /// Whether others are told of what it changes.
+    #[must_use]
+    pub const fn is_announced(&self) -> bool {
+        self.kind.announced() && !self.checks()
+    }
+
+    /// Carries it out. Nothing is given if the document is not as it should be; nor if it was asked for so long ago and may
+    /// have been done and forgotten since.
     ///
     /// # Errors
     ///
@@ -121,12 +130,16 @@ impl Plan {
         &self,
         records: &Collection<RawDocumentBuf>,
         session: &mut ClientSession,
+        begun: Option<Duration>,
     ) -> Result<Option<RawDocumentBuf>, Error> {
         let mut wanted = doc! { "at": "$$NOW", "r": 1 };
         if let Some(scope) = self.kind.scope() {
             wanted.insert("s", format!("${}", path(scope)));
         }
-        let filter = self.filter.clone();
+        let mut filter = self.filter.clone();
+        if let (Some(age), Deed::Change(_)) = (begun, &self.deed) {
+            filter.insert("$and", vec![doc! { "$expr": remembered::reaches_back(age) }]);
+        }
         let change = match &self.deed {
             Deed::Remove => {
                 wanted.insert("w", 1);

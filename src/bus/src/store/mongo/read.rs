@@ -18,12 +18,23 @@ use crate::store::{Answer, Found, PAGE_BYTES, Trouble};
 type Attempt<T> = Result<Result<T, Damaged>, Error>;
 
 impl Base {
-    /// One record.
+    /// One record, and never an older one than a message named.
     ///
     /// # Errors
     ///
     /// The database could not be asked in time.
     pub async fn get(&self, kind: Kind, id: &str) -> Answer<Option<Row>> {
+        let row = self.look_up(kind, id).await?;
+        match self.heard.newer(kind, id, row.as_ref()) {
+            Some(time) => {
+                self.catch_up(time);
+                self.look_up(kind, id).await
+            }
+            None => Ok(row),
+        }
+    }
+
+    async fn look_up(&self, kind: Kind, id: &str) -> Answer<Option<Row>> {
         self.reading(|mut session| async move {
             let records = self.records(kind);
             loop {
@@ -54,7 +65,16 @@ impl Base {
         if span.is_empty() {
             return Ok(Found { rows: Vec::new(), next: None });
         }
-        self.reading(|session| self.page(find, &span, session)).await
+        let found = self.reading(|session| self.page(find, &span, session)).await?;
+        // What is missing in a page is not seen here; the tail sees to it that a new primary has it (`Tailer::open`).
+        let newer = found.rows.iter().filter_map(|row| self.heard.newer(find.kind, &row.id, Some(row))).max();
+        match newer {
+            Some(time) => {
+                self.catch_up(time);
+                self.reading(|session| self.page(find, &span, session)).await
+            }
+            None => Ok(found),
+        }
     }
 
     async fn page(&self, find: &Find, span: &Span, mut session: ClientSession) -> Attempt<Found> {

@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use mongodb::bson::raw::RawDocument;
-use mongodb::bson::{Binary, Bson, RawBsonRef, doc};
+use mongodb::bson::{Binary, Bson, Document, RawBsonRef, doc};
 
 use super::row::{self, Damaged};
 
@@ -18,6 +18,9 @@ const MOST: usize = 16;
 
 /// For how long: far longer than any request's deadline, and than a caller takes to ask again.
 const FOR: Duration = Duration::from_secs(60);
+
+/// Should the next primary's clock be behind.
+const SLACK: Duration = Duration::from_secs(1);
 
 /// What a document tells of a write.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,6 +48,17 @@ pub fn next(id: &Bson) -> Bson {
     doc! { "$slice": [{ "$concatArrays": [recent, [this]] }, -(MOST as i32)] }.into()
 }
 
+/// That a document has forgotten no write since so long ago: what [`recall`] does not call faded.
+pub fn reaches_back(age: Duration) -> Document {
+    let writes = doc! { "$ifNull": ["$w", []] };
+    let began = doc! { "$subtract": ["$$NOW", millis(age + SLACK)] };
+    doc! { "$or": [{ "$lt": [{ "$size": writes }, MOST as i32] }, { "$lte": [{ "$min": "$w.t" }, began] }] }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
+}
+
 /// What a document, read with the time as `now`, tells of a write that was asked for so long ago.
 pub fn recall(raw: &RawDocument, id: u128, age: Duration) -> Result<Memory, Damaged> {
     let Some(RawBsonRef::Array(writes)) = raw.get("w")? else { return Ok(Memory::NotDone) };
@@ -57,8 +71,7 @@ pub fn recall(raw: &RawDocument, id: u128, age: Duration) -> Result<Memory, Dama
         count += 1;
         oldest = oldest.min(row::millis(write, "t")?);
     }
-    // A second of slack, should the next primary's clock be behind.
-    let began = row::millis(raw, "now")?.saturating_sub(age.as_millis() as u64 + 1000);
+    let began = row::millis(raw, "now")?.saturating_sub((age + SLACK).as_millis() as u64);
     Ok(if count == MOST && oldest > began { Memory::Faded } else { Memory::NotDone })
 }
 

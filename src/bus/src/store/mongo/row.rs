@@ -41,6 +41,13 @@ pub fn is_leased(raw: &RawDocument) -> Result<bool, Damaged> {
     Ok(raw.get("host")?.is_some())
 }
 
+/// Whether a changed document is as it was asked for. When the driver has asked a second time by itself, the server gives
+/// what it kept of the first time: the whole document, without what would have been worked out from it.
+#[must_use]
+pub fn is_projected(raw: &RawDocument, name: &str) -> bool {
+    matches!(raw.get(name), Ok(Some(_)))
+}
+
 /// A record.
 pub fn read(raw: &RawDocument) -> Result<Row, Damaged> {
     let body = raw.get_document("b").map_err(|error| Damaged(error.to_string()))?;

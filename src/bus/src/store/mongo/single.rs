@@ -1,5 +1,7 @@
 //! One write: one operation on one document, tried again until its outcome is known.
 
+use std::time::Duration;
+
 use culvert_wire::bus::{Fault, Refusal};
 use mongodb::ClientSession;
 use mongodb::bson::{RawDocumentBuf, doc};
@@ -13,13 +15,13 @@ use super::row::{self, Damaged};
 use crate::store::{Answer, Trouble};
 
 impl Base {
-    /// Carries a write out that leaves a document behind.
+    /// Carries a write out that leaves a document behind, and was asked for so long ago or is new.
     ///
     /// # Errors
     ///
     /// It is refused, or could not be done in time.
-    pub async fn single(&self, id: u128, plan: &Plan) -> Answer<Done> {
-        let mut course = Course::write(self.is_away());
+    pub async fn single(&self, id: u128, plan: &Plan, begun: Option<Duration>) -> Answer<Done> {
+        let mut course = Course::write(self.is_away()).begun(begun);
         let _place = self.place(&course).await?;
         let mut session = self.session().await.map_err(|_| course.given_up())?;
         loop {
@@ -54,9 +56,10 @@ impl Base {
             }
         }
         let records = self.records(plan.kind);
-        let taken = match course.attempt(plan.carry_out(&records, session)).await {
-            Ok(Some(raw)) => return Ok(Some(plan.done(&raw).map_err(damaged))),
-            Ok(None) => None,
+        let since = course.unsure().then(|| course.age());
+        let taken = match course.attempt(plan.carry_out(&records, session, since)).await {
+            Ok(Some(raw)) if row::is_projected(&raw, "at") => return Ok(Some(plan.done(&raw).map_err(damaged))),
+            Ok(_) => None,
             Err(Failure::Duplicate(index)) => Some(index),
             Err(failure) => return Err(failure),
         };

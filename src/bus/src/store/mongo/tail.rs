@@ -123,6 +123,10 @@ impl Tailer {
             _ => None,
         };
         let is_resumed = resumed.is_some();
+        if !is_resumed {
+            // Whoever hears of the gap reads again: that must show all that was acknowledged in an earlier term.
+            within(self.base.catch_up_with_the_primary()).await?;
+        }
         let opened = match resumed {
             Some(opened) => opened,
             None => {
@@ -220,9 +224,20 @@ impl Tailer {
     fn deliver(&mut self, batch: &RawBatch, skip: usize) -> Result<(), Break> {
         for message in batch.doc_slices()?.into_iter().skip(skip) {
             let message = document(message.ok().and_then(|it| it.as_document()))?;
-            self.last = Some(place(message)?);
-            if let Some(tail) = read(message)? {
-                self.tell(tail);
+            let place = place(message)?;
+            self.last = Some(place);
+            match read(message) {
+                Ok(Some(tail)) => {
+                    if let Tail::Change(change) = &tail {
+                        self.base.heard.note(change, place.time);
+                    }
+                    self.tell(tail);
+                }
+                Ok(None) => {}
+                Err(damage) => {
+                    tracing::error!("a message cannot be read, and all are told to read again: {damage}");
+                    self.tell(Tail::Gap);
+                }
             }
         }
         Ok(())
