@@ -26,6 +26,7 @@ check:
 	@scripts/setup test
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo fetch --quiet --locked
 	cargo deny --offline --locked check bans licenses sources
 
 # What docs promise, measured; ONLY=NAME one bench. Each prints a table and writes target/bench/NAME.json.
