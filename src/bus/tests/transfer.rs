@@ -209,19 +209,30 @@ async fn snapshots_of_a_database() {
     snapshots_are_of_one_moment(store, async || taken.snapshot().await.expect("it answers")).await;
 }
 
-/// Lets a process run for so many steps, then it is no more, as after kill -9. Whether it ended by itself.
-async fn crash_after(steps: usize, process: impl Future<Output = ()>) -> bool {
+/// Lets a process run until it is to be no more, as after kill -9: asked after each step. Whether it ended by itself.
+async fn crash_when(mut now: impl FnMut() -> bool, process: impl Future<Output = ()>) -> bool {
     let mut process = pin!(process);
-    let mut left = steps;
     std::future::poll_fn(|context| match process.as_mut().poll(context) {
         Poll::Ready(()) => Poll::Ready(true),
-        Poll::Pending if left == 0 => Poll::Ready(false),
-        Poll::Pending => {
-            left -= 1;
-            Poll::Pending
-        }
+        Poll::Pending if now() => Poll::Ready(false),
+        Poll::Pending => Poll::Pending,
     })
     .await
+}
+
+/// After so many steps.
+fn after(mut steps: usize) -> impl FnMut() -> bool {
+    move || {
+        let now = steps == 0;
+        steps = steps.saturating_sub(1);
+        now
+    }
+}
+
+/// So many steps after the journal says that the last write may be done.
+fn committing(folder: &Path, steps: usize) -> impl FnMut() -> bool {
+    let (folder, mut after) = (folder.to_owned(), after(steps));
+    move || begun(&folder).phase() == Phase::Committing && after()
 }
 
 fn begun(folder: &Path) -> Journal {
@@ -235,13 +246,12 @@ async fn count<S: Store>(store: &S, kind: Kind) -> u64 {
 
 /// The records move in while the process dies again and again, each time a little later; whatever was acknowledged in
 /// between is there in the end.
-#[tokio::test]
-async fn an_import_that_dies_anywhere_is_finished() {
+async fn import_with_crashes<C: FnMut() -> bool>(crash: impl Fn(&Path, usize) -> C) -> (u32, Vec<Phase>) {
     let (set, folder, host) = (ReplicaSet::start(1).expect("a replica set"), folder(), HostId::new());
     let path = file::store(folder.path());
     fill(&Embedded::open(&path, host).expect("the store opens"), host).await;
     let import = Import { folder: folder.path().into(), uri: uri(&set, folder.path(), "culvert"), host };
-    let (mut acknowledged, mut crashes, mut steps) = (0, 0, 0);
+    let (mut acknowledged, mut crashes) = (0, 0);
     let mut phases = Vec::new();
     loop {
         let mut journal = begun(folder.path());
@@ -252,24 +262,33 @@ async fn an_import_that_dies_anywhere_is_finished() {
         let embedded = Arc::new(Embedded::open(&path, host).expect("the store opens"));
         let store = Frozen::new(embedded.clone(), journal.phase() == Phase::Committing);
         let told = Told::of(Keeper::Embedded);
-        let write = async |number: u32| {
-            let body = json!({ "organization": "o", "name": "n" });
-            store.write(random(), vec![insert(Kind::User, &format!("new{number}"), &body)]).await
-        };
-        match write(acknowledged).await {
+        let body = json!({ "organization": "o", "name": "n" });
+        match store.write(random(), vec![insert(Kind::User, &format!("new{acknowledged}"), &body)]).await {
             Ok(_) => acknowledged += 1,
             Err(_) => assert_ne!(journal.phase(), Phase::Copying, "who is still copying serves on"),
         }
-        let ended = crash_after(steps, import.run(&mut journal, &store, &told)).await;
+        let crash = crash(folder.path(), crashes as usize);
+        let ended = crash_when(crash, import.run(&mut journal, &store, &told)).await;
         crashes += u32::from(!ended);
-        steps += 2;
     }
     println!("{crashes} crashes, {acknowledged} records came in between");
-    assert!(crashes > 10 && phases.contains(&Phase::Committing), "{crashes}");
     let mongo = Mongo::connect(&set.uri("culvert"), host).await.expect("the database is there");
     assert_eq!(count(&mongo, Kind::User).await, 800 + u64::from(acknowledged));
     let known = cluster::read(&mongo).await.expect("it is whole").expect("it is there");
     assert_eq!((known.cluster.state, known.cluster.by), (ClusterState::Ready, Some(host)));
+    (crashes, phases)
+}
+
+#[tokio::test]
+async fn an_import_that_dies_anywhere_is_finished() {
+    let (crashes, _) = import_with_crashes(|_, crashes| after(2 * crashes)).await;
+    assert!(crashes > 10, "{crashes}");
+}
+
+#[tokio::test]
+async fn an_import_that_dies_while_it_commits_is_finished() {
+    let (crashes, phases) = import_with_crashes(committing).await;
+    assert!(crashes > 0 && phases.contains(&Phase::Committing), "{crashes}");
 }
 
 #[tokio::test]
@@ -294,7 +313,7 @@ async fn an_export_that_dies_anywhere_is_finished() {
             acknowledged += 1;
         }
         let told = Told::of(Keeper::Mongo);
-        let ended = crash_after(steps, export.run(&mut journal, &store, &mongo, &told)).await;
+        let ended = crash_when(after(steps), export.run(&mut journal, &store, &mongo, &told)).await;
         crashes += u32::from(!ended);
         steps += 2;
     }

@@ -25,8 +25,8 @@ const SERVERS: usize = 5;
 /// Where mongod listens if nothing else is said.
 const PORT: u16 = 27017;
 
-/// The oldest version that the driver speaks to.
-pub const OLDEST: &str = "4.4";
+/// The oldest version that shows all records of one moment, as moves and backups need it; the driver speaks to 4.4, too.
+pub const OLDEST: &str = "5.0";
 
 /// What is the matter.
 pub struct Diagnosis {

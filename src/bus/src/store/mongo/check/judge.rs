@@ -12,7 +12,7 @@ use crate::store::mongo::connect::{self, ConnectError, Step};
 use crate::store::mongo::probe::{OLDEST, Spoken};
 
 /// The oldest version that will do, as [`OLDEST`], and the one that is tried with every change to Culvert.
-const OLDEST_NUMBERS: (u32, u32) = (4, 4);
+const OLDEST_NUMBERS: (u32, u32) = (5, 0);
 const TRIED: &str = "6.0";
 
 /// Clocks that are further apart than this, in milliseconds, are worth a word.
@@ -158,10 +158,10 @@ mod tests {
 
     #[test]
     fn old_versions_are_refused() {
-        for good in ["4.4.0", "6.0.5", "10.1.2-rc0"] {
+        for good in ["5.0.0", "6.0.5", "10.1.2-rc0"] {
             assert_eq!(of_version(good), Ok(()), "{good}");
         }
-        for bad in ["4.2.24", "3.6", "", "six"] {
+        for bad in ["4.4.29", "3.6", "", "six"] {
             assert!(of_version(bad).is_err(), "{bad}");
         }
     }
