@@ -1,11 +1,12 @@
 //! What a machine says of itself in its host's record.
 
-use culvert_model::record::{Host, HostStatus};
-use culvert_model::{HostId, Millis, Record};
-use culvert_wire::bus::{Claim, Guard, Row, Write};
+use culvert_model::record::{Cluster, ClusterState, Host, HostStatus};
+use culvert_model::{HostId, Kind, Millis, Record};
+use culvert_wire::bus::{Claim, Fault, Guard, Row, Write};
 use serde_json::{Map, Value};
 
-use crate::store::{Answer, Store, write_id};
+use crate::cluster;
+use crate::store::{Answer, Store, Trouble, write_id};
 
 /// What this machine says of itself.
 #[derive(Debug, Clone)]
@@ -79,8 +80,9 @@ impl Machine {
         if store.get(kind, &id).await?.is_some() {
             return Ok(());
         }
-        let made = Write::Insert { kind, id, body: bytes(&object(&self.new_record())) };
-        store.write(write_id(), vec![made]).await.map(drop)
+        let mut writes = vec![Write::Insert { kind, id, body: bytes(&object(&self.new_record())) }];
+        writes.extend(still_ready(store).await?);
+        store.write(write_id(), writes).await.map(drop)
     }
 
     /// Brings the record up to date, under the lease.
@@ -88,6 +90,18 @@ impl Machine {
         let Some(row) = store.get(Host::KIND, &self.id()).await? else { return Ok(()) };
         replace(store, &row, claim, self.renewed(&row.body)).await
     }
+}
+
+/// On what condition a host may enter: that the database's records are not being moved. Whoever takes them along looks for
+/// other hosts first, so none may come in between.
+async fn still_ready<S: Store>(store: &S) -> Answer<Option<Write>> {
+    let away = Trouble::Fault(Fault::Unavailable);
+    let Some(known) = cluster::read(store).await.map_err(|_| away.clone())? else { return Ok(None) };
+    if known.cluster.state != ClusterState::Ready {
+        return Err(away);
+    }
+    let guard = Guard { revision: Some(known.revision), claim: None };
+    Ok(Some(Write::Check { kind: Kind::Cluster, id: Cluster::ID.into(), guard }))
 }
 
 /// Says in the record that the host is gone, under the lease.
