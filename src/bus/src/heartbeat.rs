@@ -104,11 +104,14 @@ impl Machine {
             self.started = Some(store.now().await?);
         }
         let (kind, id) = (Host::KIND, self.id());
-        if store.get(kind, &id).await?.is_some() {
-            return Ok(());
+        let new = bytes(&object(&self.new_record()));
+        match store.get(kind, &id).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => store.write(random(), vec![Write::Insert { kind, id, body: new }]).await.map(drop),
+            // What an administrator set is lost with it; without this, the host would be.
+            Err(Trouble::Damaged(_)) => store.repair(kind, &id, Some(new)).await,
+            Err(trouble) => Err(trouble),
         }
-        let made = Write::Insert { kind, id, body: bytes(&object(&self.new_record())) };
-        store.write(random(), vec![made]).await.map(drop)
     }
 
     /// Brings the record up to date, under the lease.
@@ -186,7 +189,7 @@ async fn renew<S: Store>(store: &S, machine: &Machine, claim: &Claim) {
                 tracing::info!(?why, "this host's lease was lost, and is taken again");
                 return;
             }
-            Err(Trouble::Fault(_)) => sleep(PAUSE).await,
+            Err(Trouble::Fault(_) | Trouble::Damaged(_)) => sleep(PAUSE).await,
         }
     }
 }

@@ -201,6 +201,10 @@ impl Store for Embedded {
         }
     }
 
+    async fn repair(&self, kind: Kind, id: &str, body: Option<Vec<u8>>) -> Answer<()> {
+        self.order(Order::Repair { kind, id: id.into(), body }).await.map(drop)
+    }
+
     async fn now(&self) -> Answer<Millis> {
         Ok(wall())
     }

@@ -35,6 +35,8 @@ pub enum Order {
     Renew { kind: Kind, id: String, host: HostId, claim: Claim, length: Millis },
     /// Give it up.
     Release { kind: Kind, id: String, host: HostId, claim: Claim },
+    /// Put a body, or nothing, in the place of a record.
+    Repair { kind: Kind, id: String, body: Option<Vec<u8>> },
     /// Delete up to [`SWEEP`] records.
     Sweep { kind: Kind, index: String, before: i64 },
     /// Put records in as they are.
@@ -47,8 +49,8 @@ pub enum Outcome {
     Revisions(Vec<u64>),
     /// The record, whose lease is held.
     Row(Row),
-    /// The lease is given up.
-    Released,
+    /// The lease is given up, or the record repaired.
+    Done,
     /// So many were deleted.
     Count(u64),
 }
@@ -197,7 +199,8 @@ fn carry_out(ledger: &mut Ledger<'_>, order: &Order) -> Result<Outcome, Stop> {
         Order::Renew { kind, id, host, claim, length } => {
             ledger.renew(*kind, id, *host, claim, *length).map(Outcome::Row)
         }
-        Order::Release { kind, id, host, claim } => ledger.release(*kind, id, *host, claim).map(|()| Outcome::Released),
+        Order::Release { kind, id, host, claim } => ledger.release(*kind, id, *host, claim).map(|()| Outcome::Done),
+        Order::Repair { kind, id, body } => ledger.repair(*kind, id, body.as_deref()).map(|()| Outcome::Done),
         Order::Put { kind, rows } => {
             rows.iter().try_for_each(|row| ledger.put(*kind, row.clone())).map(|()| Outcome::Count(rows.len() as u64))
         }

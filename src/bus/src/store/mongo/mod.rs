@@ -16,6 +16,7 @@ mod plan;
 mod probe;
 mod read;
 mod remembered;
+mod repair;
 mod row;
 mod schema;
 mod single;
@@ -160,6 +161,12 @@ impl Store for Mongo {
                 return Ok(all);
             }
         }
+    }
+
+    async fn repair(&self, kind: Kind, id: &str, body: Option<Vec<u8>>) -> Answer<()> {
+        let change = self.base.repair(kind, id, body).await?;
+        self.announcer.announce(change.into_iter().collect()).await;
+        Ok(())
     }
 
     async fn now(&self) -> Answer<Millis> {

@@ -1,21 +1,20 @@
 //! Reading: from the primary, what a majority has, and never less than this bus has acknowledged.
 
 use culvert_model::{Kind, Millis};
-use culvert_wire::bus::{Find, Position, Row};
+use culvert_wire::bus::{Fault, Find, Position, Row};
 use mongodb::ClientSession;
-use mongodb::bson::doc;
+use mongodb::bson::{RawBsonRef, doc};
 use mongodb::error::Error;
 use mongodb::options::{Hint, ReadPreference, SelectionCriteria};
 
 use super::attempt::{Course, Failure, READ};
 use super::base::Base;
 use super::row::{self, Damaged};
-use super::single::damaged;
 use super::span::{self, Span};
 use crate::store::{Answer, Found, PAGE_BYTES, Trouble};
 
 /// What one attempt of a read gives.
-type Attempt<T> = Result<Result<T, Damaged>, Error>;
+type Attempt<T> = Result<Answer<T>, Error>;
 
 impl Base {
     /// One record.
@@ -32,7 +31,7 @@ impl Base {
                 .max_time(READ)
                 .session(&mut session)
                 .await?;
-            Ok(found.map(|raw| row::read(&raw)).transpose())
+            Ok(found.map(|raw| row::read(&raw)).transpose().map_err(|damage| Trouble::Damaged(damage.of(kind, id))))
         })
         .await
     }
@@ -45,14 +44,33 @@ impl Base {
     pub async fn find(&self, find: &Find) -> Answer<Found> {
         let span = Span::of(find).map_err(Trouble::Fault)?;
         if span.is_empty() {
-            return Ok(Found { rows: Vec::new(), next: None });
+            return Ok(Found::default());
         }
         self.reading(|session| self.page(find, &span, session)).await
     }
 
     async fn page(&self, find: &Find, span: &Span, mut session: ClientSession) -> Attempt<Found> {
+        let mut spare = 0;
+        loop {
+            let (found, cut) = self.page_of(find, span, &mut session, spare).await?;
+            if found.damaged.len() <= spare || !cut {
+                return Ok(Ok(found));
+            }
+            // What is damaged took the place of others.
+            spare = found.damaged.len() * 2;
+        }
+    }
+
+    /// A page, and whether there may be more that was not looked at. So many records more than usual may be damaged.
+    async fn page_of(
+        &self,
+        find: &Find,
+        span: &Span,
+        session: &mut ClientSession,
+        spare: usize,
+    ) -> Result<(Found, bool), Error> {
         // One to know whether there is more, and one for the position's own place.
-        let most = u32::from(find.limit) + 2;
+        let most = u32::from(find.limit) + 2 + spare as u32;
         let mut cursor = self
             .records(find.kind)
             .find(doc! {})
@@ -64,17 +82,20 @@ impl Base {
             .limit(most.into())
             .batch_size(most)
             .max_time(READ)
-            .session(&mut session)
+            .session(&mut *session)
             .await?;
-        let mut page = Page { rows: Vec::new(), last: None, bytes: 0 };
-        while cursor.advance(&mut session).await? {
-            match page.add(find, span, cursor.current()) {
-                Ok(None) => {}
-                Ok(Some(next)) => return Ok(Ok(Found { rows: page.rows, next: Some(next) })),
-                Err(damage) => return Ok(Err(damage)),
+        let mut page = Page { found: Found::default(), last: None, bytes: 0 };
+        let mut looked = 0;
+        while cursor.advance(&mut *session).await? {
+            looked += 1;
+            let raw = cursor.current();
+            match page.add(find, span, raw) {
+                Ok(true) => {}
+                Ok(false) => return Ok((page.found, false)),
+                Err(damage) => page.found.damaged.push(damage.of(find.kind, &row::id(raw))),
             }
         }
-        Ok(Ok(Found { rows: page.rows, next: None }))
+        Ok((page.found, looked == most))
     }
 
     /// How many records a query has.
@@ -107,7 +128,7 @@ impl Base {
                 .session(&mut session)
                 .await?;
             let time = hello.get_datetime("localTime").map(|time| time.timestamp_millis().try_into().unwrap_or(0));
-            Ok(time.map_err(|error| Damaged(error.to_string())))
+            Ok(time.map_err(|error| Trouble::Fault(Fault::Invalid(format!("the database tells no time: {error}")))))
         })
         .await
     }
@@ -123,7 +144,7 @@ impl Base {
             match read.await {
                 Ok(read) => {
                     self.found(false);
-                    return read.map_err(damaged);
+                    return read;
                 }
                 Err(failure) => {
                     let answered = matches!(failure, Failure::Broken(_));
@@ -136,31 +157,27 @@ impl Base {
 
 /// A page that is being read.
 struct Page {
-    rows: Vec<Row>,
+    found: Found,
     last: Option<Position>,
     bytes: usize,
 }
 
 impl Page {
-    /// Adds a record, or gives the position behind which it is, if the page is full.
-    fn add(
-        &mut self,
-        find: &Find,
-        span: &Span,
-        raw: &mongodb::bson::raw::RawDocument,
-    ) -> Result<Option<Position>, Damaged> {
-        let body = raw.get_document("b").map_err(|error| Damaged(error.to_string()))?;
+    /// Adds a record, unless the page is full: then it ends behind the last one.
+    fn add(&mut self, find: &Find, span: &Span, raw: &mongodb::bson::raw::RawDocument) -> Result<bool, Damaged> {
+        let Some(RawBsonRef::Document(body)) = raw.get("b")? else { return Err(Damaged("it has no body".into())) };
         let keys = span::keys(&find.index, find, body)?;
         let row = row::read(raw)?;
         if !span.begins(&keys, &row.id) {
-            return Ok(None);
+            return Ok(true);
         }
-        if self.rows.len() >= usize::from(find.limit) || self.bytes > PAGE_BYTES {
-            return Ok(self.last.take());
+        if self.found.rows.len() >= usize::from(find.limit) || self.bytes > PAGE_BYTES {
+            self.found.next = self.last.take();
+            return Ok(false);
         }
         self.bytes += row.body.len();
         self.last = Some(Position { keys, id: row.id.clone() });
-        self.rows.push(row);
-        Ok(None)
+        self.found.rows.push(row);
+        Ok(true)
     }
 }

@@ -48,14 +48,14 @@ impl Base {
     ) -> Result<Option<Answer<Done>>, Failure> {
         let records = self.records(plan.kind);
         let taken = match course.attempt(plan.carry_out(&records, session)).await {
-            Ok(Some(raw)) => return Ok(Some(plan.done(&raw).map_err(damaged))),
+            Ok(Some(raw)) => return Ok(Some(plan.done(&raw).map_err(|damage| plan.damaged(damage)))),
             Ok(None) => None,
             Err(Failure::Duplicate(index)) => Some(index),
             Err(failure) => return Err(failure),
         };
         // An earlier attempt may have got through, so this looks before it refuses.
         let raw = course.attempt(self.look(plan, session)).await.map_err(Failure::harmless)?;
-        Ok(self.judge(id, plan, course, raw.as_ref(), taken).unwrap_or_else(|damage| Some(Err(damaged(damage)))))
+        Ok(self.judge(id, plan, course, raw.as_ref(), taken).unwrap_or_else(|damage| Some(Err(plan.damaged(damage)))))
     }
 
     /// The record with what it remembers.
@@ -101,10 +101,4 @@ impl Base {
 
 fn refused(why: Refusal) -> Answer<Done> {
     Err(Trouble::Refused { write: 0, why })
-}
-
-/// Says it and gives what is to be answered.
-pub fn damaged(damage: Damaged) -> Trouble {
-    tracing::error!("{damage}");
-    Trouble::Fault(Fault::Invalid(damage.to_string()))
 }
