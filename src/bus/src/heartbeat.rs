@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use culvert_model::record::{Host, HostStatus};
-use culvert_model::{Kind, Millis, Record};
+use culvert_model::{FORMAT, Kind, Millis, Record};
 use culvert_wire::bus::{Claim, Guard, Lease, Refusal, Row, Write};
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -71,6 +71,7 @@ impl Machine {
             name: if short.is_empty() || short == "localhost" { generated() } else { short.into() },
             hostname: self.hostname.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
+            format: FORMAT,
             status: HostStatus::Online,
             started: self.started.unwrap_or_default(),
             cores: self.cores,
@@ -90,7 +91,7 @@ impl Machine {
         // A record that cannot be read is replaced.
         let mut body: Map<String, Value> = serde_json::from_slice(old).unwrap_or_default();
         for (field, value) in new {
-            let ours = ["id", "hostname", "version", "status", "started", "cores"].contains(&field.as_str());
+            let ours = ["id", "hostname", "version", "format", "status", "started", "cores"].contains(&field.as_str());
             if ours || !body.contains_key(&field) {
                 body.insert(field, value);
             }

@@ -15,13 +15,14 @@ use tokio::time::sleep;
 
 use crate::choice::{Choice, Move, Uri};
 use crate::cluster;
+use crate::format::{Release, prepare, upkeep};
 use crate::heartbeat::{self, Machine};
 use crate::identity::Identity;
 use crate::server::Server;
 use crate::store::embedded::Embedded;
 use crate::store::frozen::Frozen;
 use crate::store::mongo::Mongo;
-use crate::store::{Awaited, Cache, Store};
+use crate::store::{Awaited, Cache, Store, Versioned};
 use crate::transfer::export::Export;
 use crate::transfer::file;
 use crate::transfer::import::Import;
@@ -83,19 +84,22 @@ impl Bus {
             }
             None => {}
         }
-        let store = Embedded::open(&file::store(&self.folder), self.identity.host)?;
+        let file = file::store(&self.folder);
+        let store = Embedded::open(&file, self.identity.host)?;
         cluster::ensure(&store).await?;
-        let store = Arc::new(store);
+        prepare(&store, &file, &Release::THIS).await?;
+        let store = shown(&Arc::new(store));
         self.serve(&store, self.server(&store, None, &Told::of(Keeper::Embedded))).await
     }
 
     /// A member of a cluster.
     async fn member(&self, uri: &Uri) -> Ended {
-        let (store, cache) = (Arc::new(Awaited::default()), Arc::new(Cache::default()));
+        let (awaited, cache) = (Arc::new(Awaited::default()), Arc::new(Cache::default()));
+        let store = shown(&awaited);
         let server = self.server(&store, Some(cache.clone()), &Told::of(Keeper::Mongo));
         tokio::select! {
             served = self.serve(&store, server) => served,
-            () = async { store.arrive(Arc::new(reach(uri, self.identity.host).await)).await } => Err(driver_ended()),
+            () = async { awaited.arrive(Arc::new(reach(uri, self.identity.host).await)).await } => Err(driver_ended()),
             () = cache.follow(&*store) => Err(driver_ended()),
         }
     }
@@ -117,7 +121,8 @@ impl Bus {
         let store = Embedded::open(&file::store(&self.folder), self.identity.host)?;
         cluster::ensure(&store).await?;
         let store = Arc::new(Frozen::new(Arc::new(store), journal.phase() == Phase::Committing));
-        let server = self.server(&store, None, &told);
+        let served = shown(&store);
+        let server = self.server(&served, None, &told);
         let restart = server.restart();
         let import = Import { folder: self.folder.clone(), uri, host: self.identity.host };
         let moved = async {
@@ -126,7 +131,7 @@ impl Bus {
             std::future::pending::<()>().await;
         };
         tokio::select! {
-            served = self.serve(&store, server) => served,
+            served = self.serve(&served, server) => served,
             () = moved => Ok(()),
         }
     }
@@ -147,7 +152,8 @@ impl Bus {
         let (mut journal, told) = (self.or_begun(journal)?, Told::of(Keeper::Mongo));
         let (awaited, cache) = (Arc::new(Awaited::default()), Arc::new(Cache::default()));
         let store = Arc::new(Frozen::new(awaited.clone(), journal.phase() == Phase::Committing));
-        let server = self.server(&store, Some(cache.clone()), &told);
+        let served = shown(&store);
+        let server = self.server(&served, Some(cache.clone()), &told);
         let restart = server.restart();
         let export = Export { folder: self.folder.clone(), host: self.identity.host };
         let moved = async {
@@ -161,9 +167,9 @@ impl Bus {
             tokio::join!(arrived, left);
         };
         tokio::select! {
-            served = self.serve(&store, server) => served,
+            served = self.serve(&served, server) => served,
             () = moved => Err(driver_ended()),
-            () = cache.follow(&*awaited) => Err(driver_ended()),
+            () = cache.follow(&*served) => Err(driver_ended()),
         }
     }
 
@@ -188,7 +194,7 @@ impl Bus {
         Server::new(store.clone(), cache, self.identity.host, roles).telling(told.clone())
     }
 
-    async fn serve<S: Store>(&self, store: &Arc<S>, server: Server<S>) -> Ended {
+    async fn serve<S: Store>(&self, store: &Arc<Versioned<S>>, server: Server<Versioned<S>>) -> Ended {
         let (stop, stopped) = watch::channel(false);
         tracing::info!(host = %self.identity.host, "the bus serves");
         self.context.notify.ready();
@@ -199,6 +205,8 @@ impl Bus {
         tokio::select! {
             () = &mut served => return Ok(()),
             copied = heartbeat => return Ok(copied?),
+            unusable = store.follow() => return Err(unusable.into()),
+            () = upkeep(store.inner(), Release::THIS, self.identity.host) => {}
             () = self.context.stopped() => {}
             () = restart.notified() => tracing::info!("the bus ends, to be started again"),
         }
@@ -206,6 +214,11 @@ impl Bus {
         served.await;
         Ok(())
     }
+}
+
+/// A store in the shape that this release knows.
+fn shown<S: Store>(store: &Arc<S>) -> Arc<Versioned<S>> {
+    Arc::new(Versioned::new(store.clone(), Release::THIS))
 }
 
 fn driver_ended() -> Box<dyn Error> {

@@ -56,6 +56,9 @@ impl Store for Distant {
     async fn sweep(&self, kind: Kind, index: &str, before: i64) -> Answer<u64> {
         self.there()?.sweep(kind, index, before).await
     }
+    async fn repair(&self, kind: Kind, id: &str, body: Option<Vec<u8>>) -> Answer<()> {
+        self.there()?.repair(kind, id, body).await
+    }
     async fn now(&self) -> Answer<Millis> {
         self.there()?.now().await
     }
@@ -127,6 +130,7 @@ fn host(name: &str) -> Host {
         name: name.into(),
         hostname: name.into(),
         version: "1".into(),
+        format: 1,
         status: HostStatus::Online,
         started: 1,
         cores: 1,

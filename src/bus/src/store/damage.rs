@@ -56,8 +56,13 @@ impl Told {
         new
     }
 
-    /// The record was written anew.
-    pub fn mended(&self, kind: Kind, id: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&(kind, id.to_owned()));
+    /// These records were written: what is damaged after that is told of again.
+    pub fn mended<'w>(&self, records: impl Iterator<Item = (Kind, &'w str)>) {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !told.is_empty() {
+            records.for_each(|(kind, id)| {
+                told.remove(&(kind, id.to_owned()));
+            });
+        }
     }
 }

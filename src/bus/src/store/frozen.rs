@@ -76,6 +76,11 @@ impl<S: Store> Store for Frozen<S> {
         self.store.sweep(kind, index, before).await
     }
 
+    async fn repair(&self, kind: Kind, id: &str, body: Option<Vec<u8>>) -> Answer<()> {
+        let _begun = self.may_change().await?;
+        self.store.repair(kind, id, body).await
+    }
+
     async fn now(&self) -> Answer<Millis> {
         self.store.now().await
     }

@@ -10,6 +10,7 @@ pub mod embedded;
 pub mod frozen;
 pub mod index;
 pub mod mongo;
+pub mod versioned;
 
 pub use awaited::Awaited;
 pub use cache::Cache;
@@ -17,6 +18,7 @@ use culvert_model::{HostId, Kind, Millis};
 use culvert_wire::bus::{Change, Claim, Fault, Find, Position, Refusal, Row, Write};
 pub use damage::Damage;
 use tokio::sync::broadcast;
+pub use versioned::Versioned;
 
 /// How many messages a slow receiver may be behind before it has a gap.
 pub const MESSAGES: usize = 4096;

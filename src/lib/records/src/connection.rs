@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use culvert_lease::Contact;
 use culvert_model::{HostId, Kind, Millis, Record};
-use culvert_wire::bus::{Answer, Call, Claim, FRAME, Fault, Guard, Reply, Request, Standing, Write};
+use culvert_wire::bus::{Answer, Call, Claim, FRAME, Fault, Guard, Reply, Request, Row, Standing, Write};
 use culvert_wire::{decode, encode};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::UnixStream;
@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
+use crate::damage::Told;
 use crate::query::{Page, Query, Stored, delete, insert, update};
 use crate::{Failure, Kept, News, Subscription, memory};
 
@@ -39,6 +40,7 @@ pub struct Bus {
     orders: mpsc::Sender<Order>,
     numbers: Arc<AtomicU64>,
     reach: Arc<Reach>,
+    told: Told,
 }
 
 /// How long the store has been in reach.
@@ -74,7 +76,7 @@ impl Bus {
             Connection { socket: socket.into(), queue, asked: HashMap::new(), subscribers: HashMap::new() }.run(),
         );
         let reach = Reach { begun: Instant::now(), contact: Mutex::new(Contact::new(SILENCE)) };
-        Self { orders, numbers: Arc::default(), reach: Arc::new(reach) }
+        Self { orders, numbers: Arc::default(), reach: Arc::new(reach), told: Told::default() }
     }
 
     fn number(&self) -> u64 {
@@ -121,8 +123,28 @@ impl Bus {
     /// The store can't be reached, or the record is damaged.
     pub async fn get<T: Record>(&self, id: impl ToString) -> Result<Option<Stored<T>>, Failure> {
         match self.ask(Request::Get { kind: T::KIND, id: id.to_string() }).await? {
-            Reply::Rows { mut rows, .. } => rows.pop().map(Stored::read).transpose(),
+            Reply::Rows { mut rows, .. } => match rows.pop() {
+                Some(row) => self.whole(row).await.map(Some),
+                None => Ok(None),
+            },
             _ => Err(unexpected()),
+        }
+    }
+
+    async fn whole<T: Record>(&self, row: Row) -> Result<Stored<T>, Failure> {
+        let id = row.id.clone();
+        match Stored::read(row) {
+            Ok(stored) => {
+                self.told.whole(T::KIND, &id);
+                Ok(stored)
+            }
+            Err(damage) => {
+                if let Some(log) = self.told.tell(&damage) {
+                    // Another process or host may have been faster.
+                    let _ = self.insert(&log).await;
+                }
+                Err(Failure::Invalid(damage.to_string()))
+            }
         }
     }
 
@@ -130,11 +152,15 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// The store can't be reached, or a record is damaged.
+    /// The store can't be reached.
     pub async fn find<T: Record>(&self, query: Query) -> Result<Page<T>, Failure> {
         match self.ask(Request::Find(query.of::<T>())).await? {
             Reply::Rows { rows, next, cached } => {
-                let items = rows.into_iter().map(Stored::read).collect::<Result<_, _>>()?;
+                let mut items = Vec::with_capacity(rows.len());
+                for row in rows {
+                    // Told of; one damaged record must not hide the others.
+                    items.extend(self.whole(row).await.ok());
+                }
                 Ok(Page { items, next, cached })
             }
             _ => Err(unexpected()),
@@ -145,7 +171,7 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// The store can't be reached, or a record is damaged.
+    /// The store can't be reached.
     pub async fn list<T: Record>(&self, query: Query) -> Result<Vec<Stored<T>>, Failure> {
         let mut all = Vec::new();
         let mut after = None;
@@ -248,7 +274,7 @@ impl Bus {
 
     async fn keep<T: Record>(&self, request: Request) -> Result<Kept<Stored<T>>, Failure> {
         match self.ask(request).await {
-            Ok(Reply::Claimed { row }) => Stored::read(row).map(Kept::Held),
+            Ok(Reply::Claimed { row }) => self.whole(row).await.map(Kept::Held),
             Ok(_) => Err(unexpected()),
             Err(Failure::Refused { .. }) => Ok(Kept::Lost),
             Err(failure) => Err(failure),

@@ -23,6 +23,7 @@ pub struct Ledger<'c> {
 }
 
 /// A body as an object, and its keys in the indexes that it is found by.
+#[derive(Default)]
 pub struct Image {
     object: Map<String, Value>,
     /// Its keys.
@@ -134,13 +135,8 @@ impl Ledger<'_> {
 
     fn replace(&mut self, kind: Kind, old: &Row, image: &Image, body: &[u8]) -> Result<u64, Stop> {
         let revision = old.revision + 1;
-        match Image::of(kind, &old.body) {
-            Ok(before) => self.move_keys(kind, &old.id, &before.keys, &image.keys)?,
-            Err(_) => {
-                self.forget_keys(kind, &old.id)?;
-                self.move_keys(kind, &old.id, &Keys::new(), &image.keys)?;
-            }
-        }
+        let before = self.keys_before(kind, &old.id, Some(&old.body))?;
+        self.move_keys(kind, &old.id, &before.keys, &image.keys)?;
         self.connection
             .prepare_cached("UPDATE records SET revision = ?, body = ? WHERE kind = ? AND id = ?")?
             .execute(params![revision as i64, body, kind.name(), old.id])?;
@@ -159,24 +155,27 @@ impl Ledger<'_> {
     }
 
     /// Deletes a record with its keys and its lease; if it is damaged, nothing of it is known.
-    fn remove(&mut self, kind: Kind, id: &str, old: Option<&Row>) -> Result<(), Stop> {
-        let image = old.and_then(|old| Image::of(kind, &old.body).ok());
-        match &image {
-            Some(image) => self.move_keys(kind, id, &image.keys, &Keys::new())?,
-            None => self.forget_keys(kind, id)?,
-        }
+    pub fn remove(&mut self, kind: Kind, id: &str, old: Option<&Row>) -> Result<(), Stop> {
+        let image = self.keys_before(kind, id, old.map(|old| &old.body[..]))?;
+        self.move_keys(kind, id, &image.keys, &Keys::new())?;
         for table in ["DELETE FROM records WHERE kind = ? AND id = ?", "DELETE FROM leases WHERE kind = ? AND id = ?"] {
             self.connection.prepare_cached(table)?.execute(params![kind.name(), id])?;
         }
-        self.changed(kind, id, 0, &image.map(|image| image.object).unwrap_or_default());
+        self.changed(kind, id, 0, &image.object);
         Ok(())
     }
 
-    /// Deletes all keys of a record whose body does not tell them. This looks at all keys of its kind.
-    fn forget_keys(&self, kind: Kind, id: &str) -> Result<(), Stop> {
-        kind.indexes().iter().try_for_each(|index| self.forget_key(kind, index, id))
+    /// The keys of a record that is there. Those that its body does not tell any more are gone: it may have been damaged
+    /// after they were made.
+    fn keys_before(&self, kind: Kind, id: &str, body: Option<&[u8]>) -> Result<Image, Stop> {
+        let image = body.and_then(|body| Image::of(kind, body).ok()).unwrap_or_default();
+        for index in kind.indexes().iter().filter(|index| image.keys.iter().all(|(known, _)| known != index)) {
+            self.forget_key(kind, index, id)?;
+        }
+        Ok(image)
     }
 
+    /// Deletes a record's key without knowing it. This looks at all keys of the index.
     fn forget_key(&self, kind: Kind, index: &Index, id: &str) -> Result<(), Stop> {
         self.connection
             .prepare_cached("DELETE FROM keys WHERE tree = ? AND id = ?")?

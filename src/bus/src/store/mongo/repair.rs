@@ -51,8 +51,7 @@ impl Base {
             None => records.find_one_and_delete(this).max_time(OPERATION).session(&mut session).await?,
             Some(body) => {
                 let counted = doc! { "$cond": [{ "$in": [{ "$type": "$r" }, ["int", "long"]] }, "$r", 0_i64] };
-                let new =
-                    doc! { "_id": "$_id", "r": { "$toLong": { "$add": [counted, 1_i64] } }, "b": { "$literal": body } };
+                let new = doc! { "_id": "$_id", "r": { "$toLong": { "$add": [{ "$max": [counted, 0_i64] }, 1_i64] } }, "b": { "$literal": body } };
                 records
                     .find_one_and_update(this, vec![doc! { "$replaceWith": new }])
                     .return_document(ReturnDocument::After)

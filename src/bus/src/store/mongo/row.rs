@@ -8,7 +8,7 @@ use mongodb::bson::raw::RawDocument;
 use mongodb::bson::{Bson, Document, RawBsonRef, doc};
 
 use super::document;
-use crate::store::damage::{Damage, HUGE};
+use crate::store::Damage;
 
 /// What stands in the database is not what was put there. Holds none of it.
 #[derive(Debug, thiserror::Error)]
@@ -47,9 +47,6 @@ pub fn projection() -> Document {
 pub fn read(raw: &RawDocument) -> Result<Row, Damaged> {
     let Some(RawBsonRef::Document(body)) = raw.get("b")? else { return Err(Damaged("it has no body".into())) };
     let body = document::to_json(body).map_err(|error| Damaged(error.to_string()))?;
-    if body.len() > HUGE {
-        return Err(Damaged("it is longer than a record may be".into()));
-    }
     Ok(Row { id: text(raw, "_id")?, revision: number(raw, "r")?, body, lease: lease(raw)? })
 }
 
