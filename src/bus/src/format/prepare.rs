@@ -38,5 +38,7 @@ pub async fn prepare(store: &Embedded, path: &Path, release: &Release) -> Result
 }
 
 fn copy_of(path: &Path, format: u32) -> PathBuf {
-    path.with_added_extension(format!("format-{format}"))
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".format-{format}"));
+    name.into()
 }

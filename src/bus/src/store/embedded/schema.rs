@@ -101,7 +101,8 @@ pub fn open_reader(path: &Path) -> Result<Connection, OpenError> {
 /// Copies an open store into a file, whole or not at all.
 pub fn copy(path: &Path, to: &Path) -> Result<(), OpenError> {
     let io = |error| OpenError::Io(to.display().to_string(), error);
-    let beside = to.with_added_extension("new");
+    let mut beside = to.as_os_str().to_owned();
+    beside.push(".new");
     // SQLite fills a file only if it is empty; made here, it is nobody else's to read.
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(io)?;
