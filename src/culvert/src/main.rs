@@ -40,6 +40,9 @@ fn main() -> ExitCode {
         Command::Backup(given) => backup::backup(&given, arguments.output),
         Command::Restore(given) => backup::restore(&given, arguments.output),
         Command::Store(StoreCommand::Check(given)) => store::check(&given, arguments.output),
+        Command::Store(StoreCommand::Migrate(given)) => store::migrate(&given, arguments.output),
+        Command::Store(StoreCommand::Damaged(given)) => store::damaged(&given, arguments.output),
+        Command::Store(StoreCommand::Repair(given)) => store::repair(&given, arguments.output),
         Command::ResetPassword(given) => appliance::reset_password(&given, arguments.output),
     };
     done.unwrap_or_else(|trouble| {

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 pub use self::migrate::{Ended, migrate, raise};
 pub use self::prepare::prepare;
 pub use self::steps::STEPS;
-pub use self::survey::{Behind, Survey, Tally, behind, survey};
+pub use self::survey::{Behind, Survey, Tally, behind, pages, survey};
 pub use self::upkeep::upkeep;
 use crate::damaged;
 

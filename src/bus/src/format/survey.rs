@@ -145,7 +145,8 @@ impl Behind {
 }
 
 /// A page of the records of a kind, in the order of their ids, behind this one.
-pub(super) fn pages(kind: Kind, after: String) -> Find {
+#[must_use]
+pub fn pages(kind: Kind, after: String) -> Find {
     let after = (!after.is_empty()).then_some(culvert_wire::bus::Position { keys: Vec::new(), id: after });
     Find {
         kind,

@@ -30,7 +30,7 @@ pub fn snapshot(path: &Path) -> Result<Source, OpenError> {
         Ok((total, row::get(&connection, Kind::Cluster, Cluster::ID, clock.now())?))
     };
     let (total, cluster) = begin().map_err(|error| OpenError::Other(name(), error))?;
-    let cluster = cluster.and_then(|row| serde_json::from_slice::<Cluster>(&row.body).ok());
+    let cluster = cluster.and_then(Result::ok).and_then(|row| serde_json::from_slice::<Cluster>(&row.body).ok());
     // Stores had no such record before there was more than one format.
     let (feed, source) = Source::of(total.unsigned_abs(), cluster.map_or(1, |cluster| cluster.format));
     let read = move || {
