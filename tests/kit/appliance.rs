@@ -80,6 +80,14 @@ impl Appliance {
         Ok(Self { setup, namespace: namespace.clone(), state, supervisor, printed, started_in })
     }
 
+    /// A copy of its disk, as it is now: what is running besides goes on.
+    pub fn copy_of_state(&self) -> Result<TempDir> {
+        let copy = state_folder()?;
+        succeed(Command::new("cp").arg("-a").arg(self.state().join(".")).arg(copy.path()))?;
+        fs::remove_file(copy.path().join("log"))?;
+        Ok(copy)
+    }
+
     /// The state folder.
     pub fn state(&self) -> &Path {
         self.state.path()
@@ -212,9 +220,8 @@ pub fn state_folder() -> Result<TempDir> {
     Ok(state)
 }
 
-fn launch(namespace: &Namespace, setup: &Setup, state: &Path) -> Result<(Child, Lines, Duration)> {
-    let begun = Instant::now();
-    let log = File::options().create(true).append(true).open(state.join("log"))?;
+/// `culvert run` with this setup on this state folder.
+pub fn run(namespace: &Namespace, setup: &Setup, state: &Path) -> Command {
     let mut command = namespace.command(setup.binaries.join("culvert"));
     command.arg("run").arg("--state").arg(state).args(["--listen", &setup.listen, "--redirect", &setup.redirect]);
     command.args(["--log", &setup.log]);
@@ -224,7 +231,13 @@ fn launch(namespace: &Namespace, setup: &Setup, state: &Path) -> Result<(Child, 
     if setup.headless {
         command.arg("--headless");
     }
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
+    command
+}
+
+fn launch(namespace: &Namespace, setup: &Setup, state: &Path) -> Result<(Child, Lines, Duration)> {
+    let begun = Instant::now();
+    let log = File::options().create(true).append(true).open(state.join("log"))?;
+    let mut child = run(namespace, setup, state).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn()?;
     let printed = Lines::default();
     printed.read(child.stdout.take().context("its output")?);
     let up = printed.wait(0, Duration::from_secs(60), |line| line.starts_with("Culvert is up"));

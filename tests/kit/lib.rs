@@ -11,4 +11,5 @@ pub mod lines;
 pub mod mongod;
 pub mod namespace;
 pub mod openvpn;
+pub mod secure;
 pub mod story;

@@ -3,20 +3,25 @@
 //! mongod comes from `CULVERT_MONGOD` or from `target/tools/mongod`, where `make test` puts it. The kit speaks the few
 //! commands that it needs by itself (`OP_MSG`), so that no suite but the bus's own builds the driver.
 
+#[path = "mongod/message.rs"]
+mod message;
+
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use std::{env, fs, thread};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+pub use message::{Stream, ask};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long a member may take to answer, and a set to have a primary.
@@ -36,7 +41,19 @@ const NAME: &str = "rs0";
 pub struct ReplicaSet {
     members: Vec<Member>,
     namespace: Option<String>,
-    _folder: TempDir,
+    /// What every member is started with, besides the set's name.
+    options: Vec<String>,
+    guard: Option<Arc<dyn Guard>>,
+    folder: TempDir,
+}
+
+/// How members are started and talked to that do not take just anybody.
+pub trait Guard: std::fmt::Debug + Send + Sync {
+    /// More options of mongod.
+    fn options(&self) -> Vec<String>;
+
+    /// What is said to a member over this connection.
+    fn connect(&self, stream: TcpStream) -> Result<Box<dyn Stream>>;
 }
 
 #[derive(Debug)]
@@ -49,20 +66,26 @@ struct Member {
 impl ReplicaSet {
     /// A set of so many members on free ports of loopback.
     pub fn start(members: usize) -> Result<Self> {
-        let listeners: Vec<TcpListener> =
-            (0..members).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).collect::<Result<_, _>>()?;
-        let addresses: Vec<SocketAddr> = listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?;
-        drop(listeners);
-        Self::run(addresses, None)
+        Self::run(Self::of(free(members)?)?)
+    }
+
+    /// A set of so many members on loopback that takes not just anybody.
+    pub fn start_behind_guard(members: usize, guard: Arc<dyn Guard>) -> Result<Self> {
+        let mut set = Self::of(free(members)?)?;
+        (set.options, set.guard) = (guard.options(), Some(guard));
+        Self::run(set)
     }
 
     /// A set in a network namespace, at this address and the ports from 27017.
     pub fn start_in(namespace: &str, address: IpAddr, members: usize) -> Result<Self> {
         let addresses = (0..members).map(|member| SocketAddr::new(address, 27017 + member as u16)).collect();
-        Self::run(addresses, Some(namespace.into()))
+        let mut set = Self::of(addresses)?;
+        set.namespace = Some(namespace.into());
+        Self::run(set)
     }
 
-    fn run(addresses: Vec<SocketAddr>, namespace: Option<String>) -> Result<Self> {
+    /// Members at these addresses, none of which is started yet.
+    fn of(addresses: Vec<SocketAddr>) -> Result<Self> {
         let folder = TempDir::with_prefix("culvert-mongod-")?;
         let member = |(number, address): (usize, SocketAddr)| Member {
             address,
@@ -70,7 +93,10 @@ impl ReplicaSet {
             process: None,
         };
         let members = addresses.into_iter().enumerate().map(member).collect();
-        let mut set = Self { members, namespace, _folder: folder };
+        Ok(Self { members, namespace: None, options: Vec::new(), guard: None, folder })
+    }
+
+    fn run(mut set: Self) -> Result<Self> {
         for member in 0..set.members.len() {
             set.launch(member, &["--replSet", NAME])?;
         }
@@ -80,19 +106,14 @@ impl ReplicaSet {
 
     /// One server that is no replica set, or one of a set that nobody initiated.
     pub fn start_alone(of_a_set: bool) -> Result<Self> {
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let folder = TempDir::with_prefix("culvert-mongod-")?;
-        let member = Member { address, folder: folder.path().join("0"), process: None };
-        let mut set = Self { members: vec![member], namespace: None, _folder: folder };
+        let mut set = Self::of(free(1)?)?;
         set.launch(0, if of_a_set { &["--replSet", NAME] } else { &[] })?;
         Ok(set)
     }
 
     /// A set of one member that listens at one address and is known under another, where somebody passes on what comes.
     pub fn start_behind(inside: SocketAddr, outside: SocketAddr) -> Result<Self> {
-        let folder = TempDir::with_prefix("culvert-mongod-")?;
-        let member = Member { address: inside, folder: folder.path().join("0"), process: None };
-        let mut set = Self { members: vec![member], namespace: None, _folder: folder };
+        let mut set = Self::of(vec![inside])?;
         set.launch(0, &["--replSet", NAME])?;
         let config = json!({ "_id": NAME, "members": [{ "_id": 0, "host": outside.to_string() }] });
         set.command(0, json!({ "replSetInitiate": config }))?;
@@ -103,14 +124,12 @@ impl ReplicaSet {
 
     /// A set of one member that lets only this user in, who may do anything.
     pub fn start_guarded(user: &str, password: &str) -> Result<Self> {
-        let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        let folder = TempDir::with_prefix("culvert-mongod-")?;
-        let key = folder.path().join("key");
+        let mut set = Self::of(free(1)?)?;
+        let key = set.folder.path().join("key");
         fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&key)?.write_all(b"onlyATestsKey")?;
-        let member = Member { address, folder: folder.path().join("0"), process: None };
-        let mut set = Self { members: vec![member], namespace: None, _folder: folder };
-        set.launch(0, &["--replSet", NAME, "--keyFile", key.to_str().context("a path in UTF-8")?])?;
-        let config = json!({ "_id": NAME, "members": [{ "_id": 0, "host": address.to_string() }] });
+        set.options = vec!["--keyFile".into(), key.to_str().context("a path in UTF-8")?.into()];
+        set.launch(0, &["--replSet", NAME])?;
+        let config = json!({ "_id": NAME, "members": [{ "_id": 0, "host": set.address(0).to_string() }] });
         set.command(0, json!({ "replSetInitiate": config }))?;
         set.primary()?;
         // The first user may be made by anybody on loopback.
@@ -211,7 +230,7 @@ impl ReplicaSet {
         fs::create_dir_all(folder)?;
         let mut command = within(self.namespace.as_deref(), &mongod()?);
         command.arg("--bind_ip").arg(address.ip().to_string()).arg("--port").arg(address.port().to_string());
-        command.arg("--dbpath").arg(folder).arg("--logpath").arg(folder.join("log")).args(more);
+        command.arg("--dbpath").arg(folder).arg("--logpath").arg(folder.join("log")).args(more).args(&self.options);
         command.args(["--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "100"]);
         // Members end at once when asked to, and do not keep statistics.
         command.args(["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]);
@@ -246,15 +265,23 @@ impl ReplicaSet {
         self.settle()
     }
 
-    /// A command to one member's `admin` database.
+    /// A command to one member's `admin` database, or to the one that it names.
     pub fn command(&self, member: usize, command: Value) -> Result<Value> {
         let address = self.address(member);
-        let Some(namespace) = &self.namespace else { return ask(address, command) };
+        let ask = move || {
+            let stream = TcpStream::connect_timeout(&address, COMMAND)?;
+            stream.set_read_timeout(Some(COMMAND))?;
+            match &self.guard {
+                Some(guard) => ask(&mut *guard.connect(stream)?, command),
+                None => ask(&mut { stream }, command),
+            }
+        };
+        let Some(namespace) = &self.namespace else { return ask() };
         let namespace = fs::File::open(format!("/run/netns/{namespace}"))?;
         thread::scope(|scope| {
             let inside = scope.spawn(move || {
                 setns(&namespace, CloneFlags::CLONE_NEWNET)?;
-                ask(address, command)
+                ask()
             });
             inside.join().map_err(|_| anyhow!("the command panicked"))?
         })
@@ -267,6 +294,13 @@ impl Drop for ReplicaSet {
             let _ = self.kill(member);
         }
     }
+}
+
+/// Free ports of loopback.
+fn free(count: usize) -> Result<Vec<SocketAddr>> {
+    let listeners = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+    let listeners: Vec<TcpListener> = listeners.collect::<Result<_, _>>()?;
+    Ok(listeners.iter().map(TcpListener::local_addr).collect::<Result<_, _>>()?)
 }
 
 /// Where mongod is.
@@ -292,124 +326,4 @@ fn within(namespace: Option<&str>, program: &Path) -> Command {
     let mut command = Command::new("nsenter");
     command.arg(OsString::from(format!("--net=/run/netns/{namespace}"))).arg(program);
     command
-}
-
-/// One command, and what the server answers.
-fn ask(address: SocketAddr, mut command: Value) -> Result<Value> {
-    command["$db"] = json!("admin");
-    let mut stream = TcpStream::connect_timeout(&address, COMMAND)?;
-    stream.set_read_timeout(Some(COMMAND))?;
-    // OP_MSG: no flags, one section with a document.
-    let body = [&[0; 5][..], &bson(command.as_object().context("a command is an object")?)].concat();
-    let mut message = Vec::new();
-    for number in [16 + body.len() as u32, 1, 0, 2013] {
-        message.extend_from_slice(&number.to_le_bytes());
-    }
-    message.extend_from_slice(&body);
-    stream.write_all(&message)?;
-    let mut head = [0; 16];
-    stream.read_exact(&mut head)?;
-    let length = u32::from_le_bytes([head[0], head[1], head[2], head[3]]) as usize;
-    ensure!((21..1 << 24).contains(&length), "an answer of {length} bytes");
-    let mut answer = vec![0; length - 16];
-    stream.read_exact(&mut answer)?;
-    let answer = Value::from(Reader { rest: &answer[5..] }.document()?);
-    ensure!(answer["ok"].as_f64() == Some(1.0), "{command}: {answer}");
-    Ok(answer)
-}
-
-/// A document in BSON: the types that commands have.
-fn bson(object: &Map<String, Value>) -> Vec<u8> {
-    let mut fields = Vec::new();
-    // The command's name must come first.
-    let (name, rest): (Vec<_>, Vec<_>) = object.iter().partition(|(name, _)| *name != "$db");
-    for (name, value) in name.into_iter().chain(rest) {
-        let (code, bytes) = element(value);
-        fields.push(code);
-        fields.extend_from_slice(name.as_bytes());
-        fields.push(0);
-        fields.extend_from_slice(&bytes);
-    }
-    [&(fields.len() as u32 + 5).to_le_bytes()[..], &fields, &[0]].concat()
-}
-
-fn element(value: &Value) -> (u8, Vec<u8>) {
-    match value {
-        Value::Null => (10, Vec::new()),
-        Value::Bool(truth) => (8, vec![u8::from(*truth)]),
-        Value::String(text) => (2, [&(text.len() as u32 + 1).to_le_bytes()[..], text.as_bytes(), &[0]].concat()),
-        Value::Object(object) => (3, bson(object)),
-        Value::Array(values) => {
-            let numbered = values.iter().enumerate().map(|(number, value)| (number.to_string(), value.clone()));
-            (4, bson(&numbered.collect()))
-        }
-        Value::Number(number) => match number.as_i64() {
-            Some(whole) => (18, whole.to_le_bytes().to_vec()),
-            None => (1, number.as_f64().unwrap_or_default().to_le_bytes().to_vec()),
-        },
-    }
-}
-
-/// Reads BSON: numbers, text, truth values, documents; of the rest only that it is there.
-struct Reader<'b> {
-    rest: &'b [u8],
-}
-
-impl<'b> Reader<'b> {
-    fn take(&mut self, count: usize) -> Result<&'b [u8]> {
-        let (taken, rest) = self.rest.split_at_checked(count).context("an answer that ends early")?;
-        self.rest = rest;
-        Ok(taken)
-    }
-
-    fn number(&mut self) -> Result<i32> {
-        Ok(i32::from_le_bytes(self.take(4)?.try_into()?))
-    }
-
-    fn name(&mut self) -> Result<String> {
-        let end = self.rest.iter().position(|byte| *byte == 0).context("a name without an end")?;
-        let name = String::from_utf8_lossy(self.take(end)?).into_owned();
-        self.take(1)?;
-        Ok(name)
-    }
-
-    fn document(&mut self) -> Result<Map<String, Value>> {
-        self.number()?;
-        let mut fields = Map::new();
-        loop {
-            let code = self.take(1)?[0];
-            if code == 0 {
-                return Ok(fields);
-            }
-            let name = self.name()?;
-            fields.insert(name, self.value(code)?);
-        }
-    }
-
-    fn value(&mut self, code: u8) -> Result<Value> {
-        Ok(match code {
-            1 => json!(f64::from_le_bytes(self.take(8)?.try_into()?)),
-            2 => {
-                let length = usize::try_from(self.number()?)?;
-                let text = self.take(length)?;
-                json!(String::from_utf8_lossy(&text[..length - 1]))
-            }
-            3 => Value::from(self.document()?),
-            4 => Value::Array(self.document()?.into_iter().map(|(_, value)| value).collect()),
-            5 => {
-                let length = usize::try_from(self.number()?)?;
-                self.take(length + 1)?;
-                Value::Null
-            }
-            7 => {
-                self.take(12)?;
-                Value::Null
-            }
-            8 => json!(self.take(1)?[0] == 1),
-            10 => Value::Null,
-            16 => json!(self.number()?),
-            9 | 17 | 18 => json!(i64::from_le_bytes(self.take(8)?.try_into()?)),
-            other => bail!("a field of the type {other}"),
-        })
-    }
 }

@@ -10,7 +10,7 @@ const HOST: &str = "0123456789abcdef0123456789abcdef";
 #[must_use]
 pub fn sample(kind: Kind) -> Value {
     match kind {
-        Kind::Cluster | Kind::Host | Kind::Settings | Kind::Log => of_the_cluster(kind),
+        Kind::Cluster | Kind::Host | Kind::Usage | Kind::Settings | Kind::Log => of_the_cluster(kind),
         Kind::Admin | Kind::AdminSecret | Kind::Session | Kind::Nonce | Kind::Tls | Kind::TlsKey => of_access(kind),
         Kind::Job | Kind::Task => of_work(kind),
         Kind::Server | Kind::ServerKey | Kind::Instance | Kind::Address | Kind::Connection | Kind::Output => {
@@ -37,6 +37,9 @@ fn of_the_cluster(kind: Kind) -> Value {
             "status": "online", "started": 1, "cores": 2, "public_address": "192.0.2.1", "public_address6": "2001:db8::1",
             "local_address": "10.0.0.1", "local_networks": ["10.0.0.0/24"], "sync_address": "s.example.org",
             "availability_group": "default", "priority": -1,
+        }),
+        Kind::Usage => json!({
+            "id": format!("{HOST}-1m"), "host": HOST, "period": "1m", "buckets": [[1_764_000_000_000_u64, 2, 300, 400]],
         }),
         Kind::Settings => json!({
             "id": "settings", "theme": "dark", "pin_mode": "optional", "restrict_import": false, "client_pool": 6,
@@ -109,8 +112,10 @@ fn of_servers(kind: Kind) -> Value {
 fn of_users(kind: Kind) -> Value {
     match kind {
         Kind::Organization => json!({
-            "id": ID, "name": "staff", "auth_api": true, "auth_token": "t", "auth_secret": "s", "ca": "AAEC",
-            "ca_expires": 2,
+            "id": ID, "name": "staff", "auth_api": true, "ca": "AAEC", "ca_expires": 2,
+        }),
+        Kind::OrganizationSecret => json!({
+            "id": ID, "auth_token": "abcdefghijklmnopqrstuvwxyz012345", "auth_secret": "abcdefghijklmnopqrstuvwxyz012345",
         }),
         Kind::CaKey | Kind::CertificateKey => json!({ "id": ID, "key": "AAEC" }),
         Kind::User => json!({

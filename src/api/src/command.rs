@@ -10,11 +10,13 @@
 //! | `GET /v1/cli/store` | where records are kept, and how far a move is |
 //! | `POST /v1/cli/store/restart` | the bus starts again, with what was changed in the state folder |
 //! | `POST /v1/cli/store/detach` | this host runs no server any more: it is about to leave its cluster |
+//! | `GET /v1/cli/hosts` | `{"here", "hosts": [{"id", "name", "status", "version", "hostname"}]}` |
+//! | `POST /v1/cli/hosts/{name or id}/adopt` | `{"host", "name", "before"}`: this machine is that host from now on |
 
 use std::fmt::Write;
 use std::time::Duration;
 
-use axum::extract::State;
+use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -25,7 +27,7 @@ use tokio::time::timeout;
 use crate::answer::{Answer, No};
 use crate::api::Api;
 use crate::first::{self, Credentials};
-use crate::{host, overview, server, store};
+use crate::{adopt, host, overview, server, store};
 
 /// How long the first administrator is waited for after a start.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -41,6 +43,8 @@ pub fn router(api: Api) -> Router {
         .route("/v1/cli/store", get(async |State(api)| store::standing(&api).await.map(Json)))
         .route("/v1/cli/store/restart", post(async |State(api)| store::restart(&api).await.map(Json)))
         .route("/v1/cli/store/detach", post(async |State(api)| store::detach(&api).await.map(Json)))
+        .route("/v1/cli/hosts", get(hosts))
+        .route("/v1/cli/hosts/{host}/adopt", post(adopted))
         .fallback(async || No::missing("page"))
         .with_state(api)
 }
@@ -103,6 +107,37 @@ async fn status(State(api): State<Api>) -> Answer<Json<Status>> {
         servers: servers.collect(),
         hosts: hosts.collect(),
     }))
+}
+
+/// What `culvert host list` and `culvert host id` print.
+#[derive(Serialize)]
+struct Hosts {
+    here: culvert_model::HostId,
+    hosts: Vec<Found>,
+}
+
+#[derive(Serialize)]
+struct Found {
+    id: culvert_model::HostId,
+    name: String,
+    status: &'static str,
+    version: String,
+    hostname: String,
+}
+
+async fn hosts(State(api): State<Api>) -> Answer<Json<Hosts>> {
+    let hosts = host::list(&api).await?.into_iter().map(|found| Found {
+        status: if host::online(&found) { "online" } else { "offline" },
+        id: found.record.id,
+        name: found.record.name,
+        version: found.record.version,
+        hostname: found.record.hostname,
+    });
+    Ok(Json(Hosts { here: api.host().await?, hosts: hosts.collect() }))
+}
+
+async fn adopted(State(api): State<Api>, Path(host): Path<String>) -> Answer<Json<adopt::Adopted>> {
+    adopt::adopt(&api, &host).await.map(Json)
 }
 
 async fn metrics(State(api): State<Api>) -> impl IntoResponse {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use culvert_contract::body::HostChange;
 use culvert_contract::reply;
-use culvert_model::record::{Connection, Host, HostStatus, Server, User};
+use culvert_model::record::{Connection, Host, HostStatus, Period, Server, Usage, User};
 use culvert_model::{HostId, Id, Millis};
 use culvert_records::{Query, Stored};
 use http::StatusCode;
@@ -170,7 +170,35 @@ pub async fn remove(api: &Api, id: HostId) -> Answer<()> {
             server::detach_host(api, server.id, id).await?;
         }
     }
+    // What it ran is freed by the task that looks for lost servers; what it says of itself goes with it.
+    for connection in api.bus.list::<Connection>(Query::by("by_host").equal(id)).await? {
+        api.bus.delete::<Connection>(connection.record.id).await?;
+    }
+    for period in Period::ALL {
+        api.bus.delete::<Usage>(Usage::name(id, period)).await?;
+    }
     api.bus.delete::<Host>(id).await?;
     api.note(format!("Host {} was deleted.", host.record.name)).await;
     Ok(())
+}
+
+/// How busy a host's machine was. Of a host that was not measured yet, nothing.
+///
+/// # Errors
+///
+/// There is no such host, or the store can't be reached.
+pub async fn usage(api: &Api, id: HostId, period: Period) -> Answer<reply::Usage> {
+    let usage = api.bus.get::<Usage>(Usage::name(id, period)).await?;
+    if usage.is_none() {
+        api.have::<Host>(id, "host").await?;
+    }
+    let buckets = usage.map(|stored| stored.record.buckets).unwrap_or_default();
+    let (cpu, mem) = buckets
+        .iter()
+        .map(|bucket| {
+            let (cpu, memory) = bucket.means();
+            ((bucket.begin, cpu), (bucket.begin, memory))
+        })
+        .unzip();
+    Ok(reply::Usage { cpu, mem })
 }

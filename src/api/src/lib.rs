@@ -6,6 +6,7 @@
 //! socket, [`terms`] gives the proxy its certificate and limits.
 
 pub mod administrator;
+mod adopt;
 pub mod answer;
 pub mod api;
 pub mod calendar;

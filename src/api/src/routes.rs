@@ -197,6 +197,7 @@ handlers! {
         host::remove(api, asked.path.0).await?;
         Ok(Empty {}.into())
     };
+    HostUsage => |api, asked| Ok(host::usage(api, asked.path.0, asked.path.1).await?.into());
 
     EventPoll => |api, _| Ok(told(event::poll(api, None).await?).into());
     EventPollAfter => |api, asked| Ok(told(event::poll(api, Some(asked.path.0)).await?).into());
@@ -259,13 +260,14 @@ handlers! {
 
 async fn shown(api: &Api, organization: Organization) -> Answer<reply::Organization> {
     let user_count = organization::users(api, organization.id).await?;
+    let secret = organization::secret(api, &organization).await?;
     Ok(reply::Organization {
         id: organization.id,
         name: organization.name,
         expiration: organization.ca_expires.map(calendar::text),
         auth_api: organization.auth_api,
-        auth_token: organization.auth_token,
-        auth_secret: organization.auth_secret,
+        auth_token: secret.as_ref().map(|secret| secret.auth_token.clone()),
+        auth_secret: secret.map(|secret| secret.auth_secret),
         user_count,
     })
 }

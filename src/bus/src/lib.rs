@@ -14,3 +14,4 @@ pub mod roles;
 pub mod server;
 pub mod store;
 pub mod transfer;
+mod usage;

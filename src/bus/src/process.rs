@@ -10,15 +10,15 @@ use culvert_daemon::Context;
 use culvert_model::{HostId, Id};
 use culvert_wire::bus::Keeper;
 use tokio::net::UnixListener;
-use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
 
 use crate::choice::{Choice, Move, Uri};
 use crate::cluster;
 use crate::format::{Release, prepare, upkeep};
-use crate::heartbeat::{self, Machine};
-use crate::identity::Identity;
-use crate::server::Server;
+use crate::heartbeat::{Copied, Heart, Standing, Words};
+use crate::identity::{Identity, IdentityError};
+use crate::server::{Adoption, Server};
 use crate::store::embedded::Embedded;
 use crate::store::frozen::Frozen;
 use crate::store::mongo::Mongo;
@@ -28,9 +28,22 @@ use crate::transfer::file;
 use crate::transfer::import::Import;
 use crate::transfer::journal::{Journal, Phase};
 use crate::transfer::told::Told;
+use crate::usage;
 
 /// How long to wait before the database is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// For so long the others wait for the database and are told that all is up without it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// For so long they wait while it is not plain which machine is this host: longer than its lease lasts.
+const DOUBT: Duration = Duration::from_secs(15);
+
+/// How often a machine that is not the host that it says it is says so.
+const COMPLAINT: Duration = Duration::from_secs(600);
+
+/// How long saying goodbye to the others may take.
+const FAREWELL: Duration = Duration::from_secs(1);
 
 /// What becomes of the process.
 type Ended = Result<(), Box<dyn Error>>;
@@ -89,7 +102,7 @@ impl Bus {
         cluster::ensure(&store).await?;
         prepare(&store, &file, &Release::THIS).await?;
         let store = shown(&Arc::new(store));
-        self.serve(&store, self.server(&store, None, &Told::of(Keeper::Embedded))).await
+        self.serve(&store, self.server(&store, None, &Told::of(Keeper::Embedded)), self.words()?.alone()).await
     }
 
     /// A member of a cluster.
@@ -97,8 +110,9 @@ impl Bus {
         let (awaited, cache) = (Arc::new(Awaited::default()), Arc::new(Cache::default()));
         let store = shown(&awaited);
         let server = self.server(&store, Some(cache.clone()), &Told::of(Keeper::Mongo));
+        let words = self.words()?;
         tokio::select! {
-            served = self.serve(&store, server) => served,
+            served = self.serve(&store, server, words) => served,
             () = async { awaited.arrive(Arc::new(reach(uri, self.identity.host).await)).await } => Err(driver_ended()),
             () = cache.follow(&*store) => Err(driver_ended()),
         }
@@ -130,8 +144,9 @@ impl Bus {
             restart.notify_one();
             std::future::pending::<()>().await;
         };
+        let words = self.words()?.alone();
         tokio::select! {
-            served = self.serve(&served, server) => served,
+            served = self.serve(&served, server, words) => served,
             () = moved => Ok(()),
         }
     }
@@ -166,8 +181,9 @@ impl Bus {
             };
             tokio::join!(arrived, left);
         };
+        let words = self.words()?;
         tokio::select! {
-            served = self.serve(&served, server) => served,
+            served = self.serve(&served, server, words) => served,
             () = moved => Err(driver_ended()),
             () = cache.follow(&*served) => Err(driver_ended()),
         }
@@ -194,25 +210,51 @@ impl Bus {
         Server::new(store.clone(), cache, self.identity.host, roles).telling(told.clone())
     }
 
-    async fn serve<S: Store>(&self, store: &Arc<Versioned<S>>, server: Server<Versioned<S>>) -> Ended {
+    async fn serve<S: Store>(&self, store: &Arc<Versioned<S>>, server: Server<Versioned<S>>, words: Words) -> Ended {
+        let mut heart = Heart::new(self.identity.clone(), words);
         let (stop, stopped) = watch::channel(false);
-        tracing::info!(host = %self.identity.host, "the bus serves");
-        self.context.notify.ready();
-        let heartbeat = heartbeat::run(&**store, Machine::here(self.identity.clone()));
+        let (adoptions, mut wishes) = mpsc::channel::<Adoption>(1);
         let restart = server.restart();
-        let served = server.serve(&self.listener, stopped);
+        let served = server.while_held(heart.standing()).with_adoptions(adoptions).serve(&self.listener, stopped);
+        tracing::info!(host = %heart.host(), "the bus serves");
+        let mut start = Start { context: &self.context, said: false };
         tokio::pin!(served);
-        tokio::select! {
-            () = &mut served => return Ok(()),
-            copied = heartbeat => return Ok(copied?),
-            unusable = store.follow() => return Err(unusable.into()),
-            () = upkeep(store.inner(), Release::THIS, self.identity.host) => {}
-            () = self.context.stopped() => {}
-            () = restart.notified() => tracing::info!("the bus ends, to be started again"),
+        loop {
+            let (host, standing, measured) = (heart.host(), heart.standing(), heart.standing());
+            tokio::select! {
+                () = &mut served => return Ok(()),
+                copied = heart.run(&**store) => return start.refused(copied, &mut served).await,
+                () = start.say_ready(standing) => {}
+                unusable = store.follow() => return Err(unusable.into()),
+                () = upkeep(store.inner(), Release::THIS, host) => {}
+                () = usage::run(&**store, host, measured) => {}
+                Some((host, answer)) = wishes.recv() => {
+                    let adopted = heart.adopt(&**store, host).await;
+                    let done = adopted.is_ok();
+                    // Who asked may be gone.
+                    let _ = answer.send(adopted);
+                    if done {
+                        break;
+                    }
+                }
+                () = self.context.stopped() => break,
+                () = restart.notified() => {
+                    tracing::info!("the bus ends, to be started again");
+                    break;
+                }
+            }
         }
         stop.send_replace(true);
         served.await;
+        if self.context.ends() {
+            let _ = timeout(FAREWELL, heart.farewell(&**store)).await;
+        }
         Ok(())
+    }
+
+    /// The words of this machine's lease.
+    fn words(&self) -> Result<Words, IdentityError> {
+        Words::keep(&self.folder).map_err(|error| IdentityError::Io(self.folder.display().to_string(), error))
     }
 }
 
@@ -259,5 +301,49 @@ async fn reach_whatever(uri: &Uri, host: HostId, told: &Told) -> Mongo {
             Err(error) => told.waiting(&error.to_string()),
         }
         sleep(AGAIN).await;
+    }
+}
+
+/// The start of the bus, as the supervisor sees it.
+struct Start<'a> {
+    context: &'a Context,
+    /// Whether the supervisor was told that the bus is ready.
+    said: bool,
+}
+
+impl Start<'_> {
+    /// Says that the bus is ready once this machine is known to be its host, and soon if there is nobody who could tell.
+    /// Never ends; may be dropped and begun again.
+    async fn say_ready(&mut self, mut standing: watch::Receiver<Standing>) {
+        if !self.said {
+            if timeout(PATIENCE, standing.wait_for(|it| *it == Standing::Held)).await.is_err() {
+                let plain = |it: &Standing| *it != Standing::Contested;
+                let _ = timeout(DOUBT, standing.wait_for(plain)).await;
+            }
+            self.context.notify.ready();
+            self.said = true;
+        }
+        std::future::pending().await
+    }
+
+    /// Another machine is this host. At the start that is an error of whoever started it. Later it is not ended, since it
+    /// would be started again and again: it goes on without serving, so that what runs runs on.
+    async fn refused(self, copied: Result<(), Copied>, served: impl Future<Output = ()>) -> Result<(), Box<dyn Error>> {
+        let Err(copied) = copied else { return Ok(()) };
+        if !self.said {
+            return Err(culvert_daemon::Error::Configuration(copied.to_string()).into());
+        }
+        let complain = async {
+            loop {
+                tracing::error!("{copied}");
+                sleep(COMPLAINT).await;
+            }
+        };
+        tokio::select! {
+            () = served => {}
+            () = complain => {}
+            () = self.context.stopped() => {}
+        }
+        Ok(())
     }
 }

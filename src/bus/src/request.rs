@@ -13,6 +13,9 @@ const ID: usize = 512;
 /// The longest owner's word in bytes.
 const OWNER: usize = 128;
 
+/// Parsing this many bytes is a turn.
+const TURN: usize = 16 << 10;
+
 /// The longest lease.
 const LEASE: Millis = 24 * 3600 * 1000;
 
@@ -32,7 +35,30 @@ pub fn check(request: &Request) -> Result<(), Fault> {
         Request::Sweep { kind, index, .. } => check_index(*kind, index).map(drop),
         Request::Subscribe(kinds) => unless(kinds.is_empty() || kinds.len() > Kind::ALL.len(), "no kinds, or too many")
             .and(unless(!kinds.iter().all(|kind| kind.announced()), "changes of that kind are not announced")),
-        Request::Here | Request::Standing | Request::Restart => Ok(()),
+        Request::Here | Request::Standing | Request::Restart | Request::Adopt { .. } => Ok(()),
+    }
+}
+
+/// The same for writes, whose bodies are parsed: long ones let others have their turn in between.
+///
+/// # Errors
+///
+/// As [`check`].
+pub async fn check_in_turns(writes: &[Write]) -> Result<(), Fault> {
+    check_count(writes)?;
+    for write in writes {
+        check_write(write)?;
+        if body(write).is_some_and(|body| body.len() > TURN) {
+            tokio::task::yield_now().await;
+        }
+    }
+    Ok(())
+}
+
+fn body(write: &Write) -> Option<&[u8]> {
+    match write {
+        Write::Insert { body, .. } | Write::Update { body, .. } => Some(body),
+        _ => None,
     }
 }
 
@@ -86,25 +112,29 @@ fn check_find(find: &Find) -> Result<(), Fault> {
 }
 
 fn check_writes(writes: &[Write]) -> Result<(), Fault> {
-    unless(writes.is_empty() || writes.len() > BATCH, "a batch has 1 to 100 writes")?;
-    writes.iter().try_for_each(|write| {
-        let (kind, id) = write.target();
-        check_id(id)?;
-        match write {
-            Write::Insert { body, .. } => index::parse(kind, body).map(drop),
-            Write::Update { guard, body, .. } => {
-                guard.claim.as_ref().map_or(Ok(()), check_claim)?;
-                index::parse(kind, body).map(drop)
-            }
-            Write::Delete { guard, .. } | Write::Check { guard, .. } => {
-                guard.claim.as_ref().map_or(Ok(()), check_claim)
-            }
-            Write::Add { field, .. } => {
-                let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-                unless(field.is_empty() || !field.chars().all(plain), "a field to add to is a plain word")
-            }
+    check_count(writes)?;
+    writes.iter().try_for_each(check_write)
+}
+
+fn check_count(writes: &[Write]) -> Result<(), Fault> {
+    unless(writes.is_empty() || writes.len() > BATCH, "a batch has 1 to 100 writes")
+}
+
+fn check_write(write: &Write) -> Result<(), Fault> {
+    let (kind, id) = write.target();
+    check_id(id)?;
+    match write {
+        Write::Insert { body, .. } => index::parse(kind, body).map(drop),
+        Write::Update { guard, body, .. } => {
+            guard.claim.as_ref().map_or(Ok(()), check_claim)?;
+            index::parse(kind, body).map(drop)
         }
-    })
+        Write::Delete { guard, .. } | Write::Check { guard, .. } => guard.claim.as_ref().map_or(Ok(()), check_claim),
+        Write::Add { field, .. } => {
+            let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            unless(field.is_empty() || !field.chars().all(plain), "a field to add to is a plain word")
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,19 +3,34 @@
 use culvert_model::{Kind, Role};
 use culvert_wire::bus::{Request, Write};
 
-/// What a role may do with a kind, as letters; who only removes secrets need not see them:
+/// What a role may do with a kind, as letters; who only writes or removes secrets need not see them:
 ///
-/// - `r` read: get, find, count, check, and hear of changes
-/// - `s` read by id, and only what belongs to a server's certificate
+/// - `r` read what is no secret: get, find, count, check, and hear of changes
+/// - `s` read a secret: get, find, count, check
+/// - `k` read a secret by id, and only what belongs to a server's certificate
 /// - `i` insert, `u` update and add, `d` delete and sweep
 /// - `c` claim, renew, release
+/// - `a` adopt: bind this machine to another record of the kind
 type Rights = &'static str;
+
+/// How careful the bus is with a kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Care {
+    /// A key, a password's hash, or whatever lets in who has it. Read under a right of its own, never remembered, never
+    /// announced.
+    Secret,
+    /// Remembered for as long as the database is away.
+    Cached,
+    /// Neither.
+    Plain,
+}
+
+use Care::{Cached, Plain, Secret};
 
 /// A line of the table.
 struct Line {
     kind: Kind,
-    /// Whether the bus remembers the records for as long as the database is away. Never secrets.
-    cached: bool,
+    care: Care,
     api: Rights,
     pools: Rights,
     queue: Rights,
@@ -23,45 +38,58 @@ struct Line {
     vpn: Rights,
 }
 
-const fn line(kind: Kind, cached: &str, api: Rights, pools: Rights, queue: Rights, tasks: Rights, vpn: Rights) -> Line {
-    Line { kind, cached: !cached.is_empty(), api, pools, queue, tasks, vpn }
+const fn line(kind: Kind, care: Care, api: Rights, pools: Rights, queue: Rights, tasks: Rights, vpn: Rights) -> Line {
+    Line { kind, care, api, pools, queue, tasks, vpn }
 }
 
 #[rustfmt::skip]
 const TABLE: &[Line] = &[
-    //                           cached    api      pools  queue   tasks    vpn
+    //                                   api      pools  queue   tasks    vpn
     // The buses keep it, past this table.
-    line(Kind::Cluster,         "cached", "r",     "",    "",     "",      ""),
-    line(Kind::Host,            "cached", "riud",  "r",   "r",    "rud",   "ru"),
-    line(Kind::Admin,           "cached", "riud",  "",    "",     "",      ""),
-    line(Kind::AdminSecret,     "",       "riud",  "",    "",     "",      ""),
-    line(Kind::Session,         "cached", "riud",  "",    "",     "d",     ""),
-    line(Kind::Settings,        "cached", "riud",  "r",   "r",    "r",     "r"),
-    line(Kind::Organization,    "cached", "riud",  "r",   "ru",   "r",     "r"),
+    line(Kind::Cluster,         Cached, "r",     "",    "",     "",      ""),
+    line(Kind::Host,            Cached, "riuda", "r",   "r",    "rud",   "ru"),
+    // The buses write it, past this table.
+    line(Kind::Usage,           Plain,  "rd",    "",    "",     "rd",    ""),
+    // Its token is the public half of the credentials: a name, which opens nothing without the secret.
+    line(Kind::Admin,           Cached, "riud",  "",    "",     "",      ""),
+    line(Kind::AdminSecret,     Secret, "siud",  "",    "",     "",      ""),
+    // Under the hash of the cookie's token, which can't be found from it; the console must stay readable in an outage.
+    line(Kind::Session,         Cached, "riud",  "",    "",     "d",     ""),
+    line(Kind::Settings,        Cached, "riud",  "r",   "r",    "r",     "r"),
+    line(Kind::Organization,    Cached, "riud",  "r",   "ru",   "r",     "r"),
+    line(Kind::OrganizationSecret, Secret, "siud", "",  "",     "",      ""),
     // The api removes an organisation's CA key along with it, but never sees it.
-    line(Kind::CaKey,           "",       "d",     "",    "rid",  "",      ""),
-    line(Kind::User,            "",       "riud",  "",    "",     "rd",    "ru"),
-    line(Kind::UserSecret,      "",       "riud",  "",    "",     "d",     "r"),
-    line(Kind::Certificate,     "",       "riud",  "r",   "riud", "rud",   "r"),
+    line(Kind::CaKey,           Secret, "d",     "",    "sid",  "",      ""),
+    line(Kind::User,            Plain,  "riud",  "",    "",     "rd",    "ru"),
+    line(Kind::UserSecret,      Secret, "siud",  "",    "",     "d",     "s"),
+    line(Kind::Certificate,     Plain,  "riud",  "r",   "riud", "rud",   "r"),
     // The api puts keys into profiles; vpn gets the keys of servers and no user's.
-    line(Kind::CertificateKey,  "",       "rd",    "",    "id",   "d",     "s"),
-    line(Kind::Server,          "cached", "riud",  "",    "",     "r",     "r"),
-    line(Kind::ServerKey,       "",       "riud",  "",    "",     "",      "r"),
-    line(Kind::Instance,        "",       "riudc", "",    "",     "riudc", "riudc"),
-    line(Kind::Address,         "",       "riud",  "",    "",     "rd",    "riud"),
-    line(Kind::Connection,      "",       "rd",    "",    "",     "rd",    "riud"),
-    line(Kind::Output,          "",       "riud",  "",    "",     "rd",    "riud"),
-    line(Kind::Job,             "",       "riud",  "riud","riudc","riudc", ""),
-    line(Kind::Task,            "",       "riud",  "",    "",     "riudc", ""),
-    line(Kind::Nonce,           "",       "rid",   "",    "",     "rd",    ""),
-    line(Kind::Log,             "",       "rid",   "i",   "i",    "rid",   "i"),
-    line(Kind::Tls,             "",       "riud",  "r",   "riud", "r",     ""),
-    line(Kind::TlsKey,          "",       "riud",  "",    "iud",  "",      ""),
-    line(Kind::ProfileLink,     "",       "riud",  "",    "",     "d",     ""),
+    line(Kind::CertificateKey,  Secret, "sd",    "",    "id",   "d",     "k"),
+    line(Kind::Server,          Cached, "riud",  "",    "",     "r",     "r"),
+    line(Kind::ServerKey,       Secret, "siud",  "",    "",     "",      "s"),
+    line(Kind::Instance,        Plain,  "riudc", "",    "",     "riudc", "riudc"),
+    line(Kind::Address,         Plain,  "riud",  "",    "",     "rd",    "riud"),
+    line(Kind::Connection,      Plain,  "rd",    "",    "",     "rd",    "riud"),
+    line(Kind::Output,          Plain,  "riud",  "",    "",     "rd",    "riud"),
+    line(Kind::Job,             Plain,  "riud",  "riud","riudc","riudc", ""),
+    line(Kind::Task,            Plain,  "riud",  "",    "",     "riudc", ""),
+    // Used up by being written.
+    line(Kind::Nonce,           Plain,  "rid",   "",    "",     "rd",    ""),
+    line(Kind::Log,             Plain,  "rid",   "i",   "i",    "rid",   "i"),
+    line(Kind::Tls,             Plain,  "riud",  "r",   "riud", "r",     ""),
+    line(Kind::TlsKey,          Secret, "siud",  "",    "iud",  "",      ""),
+    // Whoever has its code gets the user's keys.
+    line(Kind::ProfileLink,     Secret, "siud",  "",    "",     "d",     ""),
 ];
 
-fn rights(role: Role, kind: Kind) -> Rights {
-    let Some(line) = TABLE.iter().find(|line| line.kind == kind) else { return "" };
+fn line_of(kind: Kind) -> Option<&'static Line> {
+    TABLE.iter().find(|line| line.kind == kind)
+}
+
+/// What a role may do with records of a kind, in the letters of the table.
+#[must_use]
+pub fn rights(role: Role, kind: Kind) -> &'static str {
+    let Some(line) = line_of(kind) else { return "" };
     match role {
         Role::Api => line.api,
         Role::Pools => line.pools,
@@ -76,7 +104,13 @@ fn rights(role: Role, kind: Kind) -> Rights {
 /// Whether the bus remembers records of this kind for as long as the database is away.
 #[must_use]
 pub fn cached(kind: Kind) -> bool {
-    TABLE.iter().any(|line| line.kind == kind && line.cached)
+    line_of(kind).is_some_and(|line| line.care == Cached)
+}
+
+/// Whether records of this kind are secrets: who has one can do what it stands for.
+#[must_use]
+pub fn secret(kind: Kind) -> bool {
+    line_of(kind).is_some_and(|line| line.care == Secret)
 }
 
 /// What becomes of a request.
@@ -94,163 +128,35 @@ pub enum Verdict {
 #[must_use]
 pub fn judge(role: Role, request: &Request) -> Verdict {
     let may = |kind: Kind, right: char| rights(role, kind).contains(right);
+    let reads = |kind: Kind| may(kind, if secret(kind) { 's' } else { 'r' });
     let allowed = match request {
-        Request::Get { kind, .. } if may(*kind, 's') => return Verdict::IfOfServer,
-        Request::Get { kind, .. } => may(*kind, 'r'),
-        Request::Find(find) | Request::Count(find) => may(find.kind, 'r'),
-        Request::Write { writes, .. } => writes.iter().all(|write| may(write.target().0, right(write))),
+        Request::Get { kind, .. } if may(*kind, 'k') => return Verdict::IfOfServer,
+        Request::Get { kind, .. } => reads(*kind),
+        Request::Find(find) | Request::Count(find) => reads(find.kind),
+        Request::Write { writes, .. } => writes.iter().all(|write| match right(write) {
+            Some(right) => may(write.target().0, right),
+            None => reads(write.target().0),
+        }),
         Request::Claim { kind, .. } | Request::Renew { kind, .. } | Request::Release { kind, .. } => may(*kind, 'c'),
         Request::Sweep { kind, .. } => may(*kind, 'd'),
+        // Nobody hears of secrets.
         Request::Subscribe(kinds) => kinds.iter().all(|kind| may(*kind, 'r')),
         Request::Standing | Request::Restart => role == Role::Api,
+        Request::Adopt { .. } => may(Kind::Host, 'a'),
         Request::Here => Kind::ALL.iter().any(|kind| !rights(role, *kind).is_empty()),
     };
     if allowed { Verdict::Allowed } else { Verdict::Denied }
 }
 
-const fn right(write: &Write) -> char {
+/// The right that a write takes; none if it is a look.
+const fn right(write: &Write) -> Option<char> {
     match write {
-        Write::Insert { .. } => 'i',
-        Write::Update { .. } | Write::Add { .. } => 'u',
-        Write::Delete { .. } => 'd',
-        Write::Check { .. } => 'r',
+        Write::Insert { .. } => Some('i'),
+        Write::Update { .. } | Write::Add { .. } => Some('u'),
+        Write::Delete { .. } => Some('d'),
+        Write::Check { .. } => None,
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use culvert_wire::bus::{Claim, Find, Guard};
-
-    use super::*;
-
-    const SECRETS: [Kind; 7] = [
-        Kind::AdminSecret,
-        Kind::CaKey,
-        Kind::UserSecret,
-        Kind::CertificateKey,
-        Kind::ServerKey,
-        Kind::TlsKey,
-        Kind::ProfileLink,
-    ];
-
-    fn get(kind: Kind) -> Request {
-        Request::Get { kind, id: "x".into() }
-    }
-
-    fn every_request(kind: Kind) -> Vec<Request> {
-        let find = Find {
-            kind,
-            index: String::new(),
-            equal: vec![],
-            from: None,
-            to: None,
-            after: None,
-            descending: false,
-            limit: 1,
-        };
-        let claim = Claim { owner: "x".into(), epoch: 1 };
-        let (id, guard, body) = ("x".to_string(), Guard::default(), b"{}".to_vec());
-        let writes = [
-            Write::Insert { kind, id: id.clone(), body: body.clone() },
-            Write::Update { kind, id: id.clone(), guard: guard.clone(), body },
-            Write::Delete { kind, id: id.clone(), guard: guard.clone() },
-            Write::Add { kind, id: id.clone(), field: "n".into(), delta: 1 },
-            Write::Check { kind, id: id.clone(), guard },
-        ];
-        let mut all: Vec<Request> =
-            writes.into_iter().map(|write| Request::Write { id: 1, writes: vec![write] }).collect();
-        all.extend([
-            get(kind),
-            Request::Find(find.clone()),
-            Request::Count(find),
-            Request::Claim { kind, id: id.clone(), revision: None, owner: "x".into(), lease: 1 },
-            Request::Renew { kind, id: id.clone(), claim: claim.clone(), lease: 1 },
-            Request::Release { kind, id, claim },
-            Request::Sweep { kind, index: "x".into(), before: 1 },
-            Request::Subscribe(vec![kind]),
-        ]);
-        all
-    }
-
-    fn readers(kind: Kind) -> Vec<Role> {
-        Role::ALL.into_iter().filter(|role| judge(*role, &get(kind)) != Verdict::Denied).collect()
-    }
-
-    #[test]
-    fn every_kind_has_one_line_of_known_letters() {
-        for kind in Kind::ALL {
-            assert_eq!(TABLE.iter().filter(|line| line.kind == *kind).count(), 1, "{}", kind.name());
-        }
-        for line in TABLE {
-            for rights in [line.api, line.pools, line.queue, line.tasks, line.vpn] {
-                assert!(rights.chars().all(|right| "rsiudc".contains(right)), "{}", line.kind.name());
-            }
-        }
-    }
-
-    #[test]
-    fn secrets_are_read_by_who_needs_them() {
-        assert_eq!(readers(Kind::CaKey), [Role::Queue]);
-        for role in [Role::Pools, Role::Tasks] {
-            assert!(SECRETS.iter().all(|kind| !readers(*kind).contains(&role)), "{role}");
-        }
-        assert_eq!(readers(Kind::AdminSecret), [Role::Api]);
-        assert_eq!(readers(Kind::TlsKey), [Role::Api]);
-        assert_eq!(readers(Kind::ProfileLink), [Role::Api]);
-        assert_eq!(readers(Kind::UserSecret), [Role::Api, Role::Vpn]);
-        assert_eq!(readers(Kind::ServerKey), [Role::Api, Role::Vpn]);
-        assert_eq!(readers(Kind::CertificateKey), [Role::Api, Role::Vpn]);
-        assert_eq!(judge(Role::Vpn, &get(Kind::CertificateKey)), Verdict::IfOfServer);
-        for kind in SECRETS {
-            assert!(!cached(kind), "{}", kind.name());
-            assert!(!kind.announced(), "{}", kind.name());
-        }
-    }
-
-    #[test]
-    fn vpn_cannot_list_keys() {
-        for request in every_request(Kind::CertificateKey) {
-            let expected = if matches!(request, Request::Get { .. }) { Verdict::IfOfServer } else { Verdict::Denied };
-            assert_eq!(judge(Role::Vpn, &request), expected, "{request:?}");
-        }
-    }
-
-    #[test]
-    fn the_proxy_may_nothing() {
-        for role in [Role::Proxy, Role::Bus] {
-            assert_eq!(judge(role, &Request::Here), Verdict::Denied);
-            for request in Kind::ALL.iter().flat_map(|kind| every_request(*kind)) {
-                assert_eq!(judge(role, &request), Verdict::Denied, "{request:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_batch_needs_every_right() {
-        let delete = |kind| Write::Delete { kind, id: "x".into(), guard: Guard::default() };
-        let batch = |kinds: &[Kind]| Request::Write { id: 1, writes: kinds.iter().copied().map(delete).collect() };
-        assert_eq!(judge(Role::Tasks, &batch(&[Kind::Log, Kind::Nonce])), Verdict::Allowed);
-        assert_eq!(judge(Role::Tasks, &batch(&[Kind::Log, Kind::Admin])), Verdict::Denied);
-        let subscription = Request::Subscribe(vec![Kind::User, Kind::Job]);
-        assert_eq!(judge(Role::Vpn, &subscription), Verdict::Denied);
-    }
-
-    #[test]
-    fn who_changes_what() {
-        let writers = |kind| {
-            let write = |role: &Role| {
-                every_request(kind).iter().any(|request| {
-                    matches!(request, Request::Write { writes, .. } if !matches!(writes[0], Write::Check { .. }))
-                        && judge(*role, request) == Verdict::Allowed
-                })
-            };
-            Role::ALL.into_iter().filter(write).collect::<Vec<_>>()
-        };
-        assert_eq!(writers(Kind::Admin), [Role::Api]);
-        assert_eq!(writers(Kind::Server), [Role::Api]);
-        assert_eq!(writers(Kind::Settings), [Role::Api]);
-        assert_eq!(writers(Kind::User), [Role::Api, Role::Tasks, Role::Vpn]);
-        assert_eq!(writers(Kind::UserSecret), [Role::Api, Role::Tasks]);
-        assert_eq!(writers(Kind::Organization), [Role::Api, Role::Queue]);
-    }
-}
+mod tests;

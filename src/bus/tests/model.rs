@@ -37,19 +37,19 @@ struct Entry {
     lease: Option<(String, u64, bool)>,
 }
 
-/// What the store should hold.
+/// What the store should hold, and the greatest epoch of what it held.
 #[derive(Debug, Clone, Default)]
-struct Model(BTreeMap<String, Entry>);
+struct Model(BTreeMap<String, Entry>, u64);
 
 impl Model {
     fn write(&mut self, writes: &[Write]) -> Result<Vec<u64>, (u16, Refusal)> {
-        let before = self.0.clone();
+        let before = self.clone();
         let mut revisions = Vec::new();
         for (number, write) in writes.iter().enumerate() {
             match self.one(write) {
                 Ok(revision) => revisions.push(revision),
                 Err(why) => {
-                    self.0 = before;
+                    *self = before;
                     return Err((number as u16, why));
                 }
             }
@@ -67,7 +67,8 @@ impl Model {
             }
             Write::Delete { id, guard, .. } => {
                 self.guarded(id, guard)?;
-                self.0.remove(id);
+                let gone = self.0.remove(id).and_then(|entry| entry.lease);
+                self.1 = self.1.max(gone.map_or(0, |(_, epoch, _)| epoch));
                 Ok(0)
             }
             Write::Add { id, field, delta, .. } => {
@@ -107,11 +108,12 @@ impl Model {
 
     fn claim(&mut self, id: &str, revision: Option<u64>, owner: &str) -> Result<u64, Refusal> {
         self.guarded(id, &Guard { revision, claim: None })?;
-        let entry = self.0.get_mut(id).ok_or(Refusal::Missing)?;
+        let Self(entries, greatest) = self;
+        let entry = entries.get_mut(id).ok_or(Refusal::Missing)?;
         if entry.lease.as_ref().is_some_and(|(_, _, held)| *held) {
             return Err(Refusal::NotHeld { lease: None });
         }
-        let epoch = entry.lease.as_ref().map_or(0, |(_, epoch, _)| *epoch) + 1;
+        let epoch = entry.lease.as_ref().map_or(*greatest, |(_, epoch, _)| *epoch) + 1;
         entry.lease = Some((owner.into(), epoch, true));
         Ok(epoch)
     }

@@ -50,6 +50,10 @@ impl Store for Distant {
     async fn renew(&self, kind: Kind, id: &str, host: HostId, claim: Claim, lease: Millis) -> Answer<Row> {
         self.there()?.renew(kind, id, host, claim, lease).await
     }
+    async fn pass(&self, kind: Kind, id: &str, host: HostId, claim: Claim, word: String, lease: Millis) -> Answer<Row> {
+        self.there()?.pass(kind, id, host, claim, word, lease).await
+    }
+
     async fn release(&self, kind: Kind, id: &str, host: HostId, claim: Claim) -> Answer<()> {
         self.there()?.release(kind, id, host, claim).await
     }

@@ -1,5 +1,7 @@
 //! The socket: what peers may do, and what becomes of those that misbehave.
 
+#[path = "socket/abuse.rs"]
+mod abuse;
 mod kit;
 
 use std::time::Duration;

@@ -49,15 +49,20 @@ fn run_folder(place: &Place) -> std::path::PathBuf {
     Settings::run_folder(&place.absolute())
 }
 
-fn wanted(place: &Place, method: Method, path: &str) -> Result<Value, Trouble> {
-    answer(&run_folder(place), method, path)
-}
-
-/// What the api answers when all is well.
+/// What a running appliance answers when all is well.
 ///
 /// # Errors
 ///
 /// It is not running, or answers with an error, whose text this is.
+pub fn wanted(place: &Place, method: Method, path: &str) -> Result<Value, Trouble> {
+    answer(&run_folder(place), method, path)
+}
+
+/// The same, of the appliance with this run folder.
+///
+/// # Errors
+///
+/// As [`wanted`].
 pub fn answer(run: &Path, method: Method, path: &str) -> Result<Value, Trouble> {
     match ask(run, method, path)? {
         (StatusCode::OK, answer) => Ok(answer),

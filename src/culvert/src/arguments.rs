@@ -44,6 +44,9 @@ pub enum Command {
     DefaultPassword(Place),
     /// Give the first administrator a new one-time password and end all logins. Needs root.
     ResetPassword(Place),
+    /// The cluster's hosts, and which of them this machine is.
+    #[command(subcommand)]
+    Host(HostCommand),
     /// Make this appliance a member of a cluster, with its records if the database is empty. Needs root.
     Join(Joining),
     /// Make this host a single appliance again, with the records if it is the cluster's only host. Needs root.
@@ -68,6 +71,27 @@ pub enum Command {
         #[arg(long)]
         headless: bool,
     },
+}
+
+/// What to do with hosts.
+#[derive(Debug, Subcommand)]
+pub enum HostCommand {
+    /// List the cluster's hosts. Needs root.
+    List(Place),
+    /// Print the id of the host that this machine is. Needs root.
+    Id(Place),
+    /// Make this machine the host whose own machine was lost or rebuilt: its servers run here from then on. Needs root.
+    Adopt(Wanted),
+}
+
+/// A host, and the machine that is to be it.
+#[derive(Debug, Args)]
+pub struct Wanted {
+    /// The host's name or id. It must be offline.
+    pub host: String,
+    /// Which appliance is meant.
+    #[command(flatten)]
+    pub place: Place,
 }
 
 /// What to do with a database.

@@ -13,6 +13,7 @@ mod backup;
 mod cluster;
 mod configuration;
 mod errand;
+mod host;
 mod machine;
 mod passphrase;
 mod print;
@@ -25,7 +26,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::arguments::{Arguments, Command, StoreCommand};
+use crate::arguments::{Arguments, Command, HostCommand, StoreCommand};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -43,6 +44,9 @@ fn main() -> ExitCode {
         Command::Store(StoreCommand::Migrate(given)) => store::migrate(&given, arguments.output),
         Command::Store(StoreCommand::Damaged(given)) => store::damaged(&given, arguments.output),
         Command::Store(StoreCommand::Repair(given)) => store::repair(&given, arguments.output),
+        Command::Host(HostCommand::List(given)) => host::list(&given, arguments.output),
+        Command::Host(HostCommand::Id(given)) => host::id(&given, arguments.output),
+        Command::Host(HostCommand::Adopt(given)) => host::adopt(&given, arguments.output),
         Command::ResetPassword(given) => appliance::reset_password(&given, arguments.output),
     };
     done.unwrap_or_else(|trouble| {

@@ -38,8 +38,10 @@ pub fn check(given: &Database, output: Output) -> Result<ExitCode, Trouble> {
     }
     if output == Output::Json {
         print(&format!("{}\n", json!({ "usable": done.is_ok(), "steps": steps })))?;
+        return done.map(|_| ExitCode::SUCCESS);
     }
-    done.map(|_| ExitCode::SUCCESS)
+    print(&format!("{}\n", done?))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// `culvert store migrate`.

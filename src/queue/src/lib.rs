@@ -65,8 +65,12 @@ pub async fn serve(context: Context) -> Result<(), Box<dyn Error>> {
 pub async fn attend(bus: Bus, stop: impl Future<Output = ()>) {
     let (stopping, stopped) = watch::channel(false);
     let work = async {
-        let mut look = Look::new(Arc::new(Desk::open(bus).await), stopped);
-        look.run().await;
+        let desk = Arc::new(Desk::open(bus).await);
+        let mut look = Look::new(desk.clone(), stopped);
+        tokio::select! {
+            () = look.run() => {}
+            () = desk.bus.moved(desk.host) => tracing::info!("this machine is another host now; starting again as that one"),
+        }
     };
     tokio::pin!(work);
     tokio::select! {

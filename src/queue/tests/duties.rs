@@ -16,7 +16,7 @@ use kit::{Cluster, until};
 async fn run(cluster: &Cluster, bus: &Bus, name: &str) -> String {
     let duty = DUTIES.iter().find(|duty| duty.name == name).expect("it is in the table");
     let (_, now) = bus.here().await.expect("the bus answers");
-    duty.run(&Desk { bus, host: cluster.host, now }).await.expect("the bus answers")
+    duty.run(&Desk { bus, host: cluster.host, now }).await.expect("the bus answers").text
 }
 
 fn host(id: HostId) -> Host {

@@ -35,7 +35,9 @@ pub enum Round {
     First,
     /// Then: removes what was made for the first.
     Second,
-    /// Then all others.
+    /// Then all others but the bus: they give back what they hold.
+    Third,
+    /// Then the bus, which tells the other hosts that this one is gone.
     Last,
 }
 
@@ -123,7 +125,9 @@ impl Program {
             Self::Of(Role::Vpn) => (Round::First, Signal::SIGTERM),
             // To the helper SIGTERM means to leave everything as it is, SIGINT to remove it.
             Self::Helper => (Round::Second, Signal::SIGINT),
-            Self::Of(_) => (Round::Last, Signal::SIGTERM),
+            // To the bus SIGTERM means that it is started again, SIGINT that the host is gone.
+            Self::Of(Role::Bus) => (Round::Last, Signal::SIGINT),
+            Self::Of(_) => (Round::Third, Signal::SIGTERM),
         }
     }
 }
@@ -168,9 +172,11 @@ mod tests {
     }
 
     #[test]
-    fn vpn_ends_before_the_helper_and_the_helper_before_the_rest() {
+    fn vpn_ends_before_the_helper_the_helper_before_the_rest_and_the_bus_last() {
         let round = |program: Program| program.ending().0;
-        let (vpn, bus) = (Program::Of(Role::Vpn), Program::Of(Role::Bus));
-        assert!(round(vpn) < round(Program::Helper) && round(Program::Helper) < round(bus));
+        let (vpn, queue, bus) = (Program::Of(Role::Vpn), Program::Of(Role::Queue), Program::Of(Role::Bus));
+        assert!(round(vpn) < round(Program::Helper) && round(Program::Helper) < round(queue));
+        let others = Program::all(&settings("")).into_iter().filter(|program| *program != bus);
+        assert!(others.into_iter().all(|program| round(program) < round(bus)));
     }
 }

@@ -271,7 +271,7 @@ impl Supervisor {
     /// Ends everything, round by round. Whether the helper ended cleanly, and so left nothing behind.
     fn end(&mut self) -> bool {
         let mut clean = true;
-        for round in [Round::First, Round::Second, Round::Last] {
+        for round in [Round::First, Round::Second, Round::Third, Round::Last] {
             if round == Round::Second {
                 self.revive_helper();
             }

@@ -251,7 +251,8 @@ fn everything_comes_up_and_ends_in_order() {
     assert_eq!(supervisor.code(), Some(0), "{}", lab.errors());
     assert!(pids.into_iter().all(gone));
     assert!(moment("vpn", "SIGTERM ") <= moment("helper", "SIGINT "));
-    assert!(moment("helper", "SIGINT ") <= moment("bus", "SIGTERM "));
+    assert!(moment("helper", "SIGINT ") <= moment("queue", "SIGTERM "));
+    assert!(moment("queue", "SIGTERM ") <= moment("bus", "SIGINT "), "the bus serves until nobody is left");
     assert!(!lab.path("run").exists());
     assert_eq!(lab.errors(), "");
 }

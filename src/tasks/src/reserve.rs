@@ -95,7 +95,7 @@ impl Run<'_> {
     async fn attempt(&self) -> Outcome {
         let limit = Duration::from_millis(self.duty.timeout * 4 / 5);
         match timeout(limit, self.duty.run(&self.desk)).await {
-            Ok(Ok(result)) => Outcome::Done(result),
+            Ok(Ok(done)) => Outcome::Done(done),
             Ok(Err(failure)) => Outcome::Failed(failure.to_string()),
             Err(_) => Outcome::Failed(format!("it did not end within {} ms", limit.as_millis())),
         }
@@ -114,7 +114,7 @@ impl Run<'_> {
     fn tell(&self, outcome: &Outcome, milliseconds: Millis) {
         let task = self.duty.name;
         match outcome {
-            Outcome::Done(result) => tracing::debug!(task, milliseconds, result, "done"),
+            Outcome::Done(done) => tracing::debug!(task, milliseconds, result = done.text, "done"),
             Outcome::Failed(why) => tracing::warn!(task, milliseconds, why, "failed"),
             Outcome::Abandoned => tracing::warn!(task, "left until it is next due: it was begun too often"),
         }

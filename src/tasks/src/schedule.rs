@@ -5,7 +5,7 @@ use culvert_model::record::Task;
 use culvert_model::{HostId, Millis};
 use culvert_records::Stored;
 
-use crate::duty::Duty;
+use crate::duty::{Done, Duty};
 
 /// How often a run that is due is begun before it is reported and passed over.
 pub const ATTEMPTS: u16 = 3;
@@ -52,8 +52,8 @@ pub fn step(duty: &Duty, task: &Stored<Task>, host: HostId, now: Millis, uninter
 /// How a run ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// It did what it is for; this is what, for people.
-    Done(String),
+    /// It did what it is for.
+    Done(Done),
     /// It did not; this is why, for people.
     Failed(String),
     /// Earlier runs were begun as often as is allowed, and none ended.
@@ -79,8 +79,11 @@ pub fn after(
     };
     let name = duty.name;
     let report = match outcome {
-        Outcome::Done(result) => {
-            next.result = Some(result);
+        Outcome::Done(done) => {
+            next.result = Some(done.text);
+            if let Some(again) = done.again {
+                next.due = now + again.min(duty.period);
+            }
             None
         }
         Outcome::Failed(why) if task.attempts < ATTEMPTS => {

@@ -52,9 +52,11 @@ pub async fn serve(mut context: Context) -> Result<(), Box<dyn std::error::Error
     let mut aides = JoinSet::new();
     aides.spawn(follow(setup.bus.clone(), host, setup.directory.clone(), changed.clone()));
     aides.spawn(host::watch(setup.bus.clone(), setup.helper.clone(), host));
+    let bus = setup.bus.clone();
     let mut fleet = Fleet::new(setup, kept);
     tokio::select! {
         () = fleet.run(changed) => {}
+        () = bus.moved(host) => tracing::info!("this machine is another host now; starting again as that one"),
         () = context.stopped() => {}
     }
     fleet.leave(FAREWELL).await;

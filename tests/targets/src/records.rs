@@ -4,7 +4,7 @@ use culvert_bus::cluster::judge;
 use culvert_bus::damaged::fault_under;
 use culvert_bus::format::Release;
 use culvert_bus::store::index;
-use culvert_model::record::{Cluster, Visitor};
+use culvert_model::record::{Cluster, Usage, Visitor};
 use culvert_model::{Kind, Record};
 
 /// A stored record: the first byte says of which kind, the rest is its body. All that the bus does with it, and a process
@@ -23,6 +23,13 @@ pub fn record(bytes: &[u8]) {
     }
     let release = Release::THIS;
     let _ = (release.raise(kind, body), release.renew(kind, body), release.lower(kind, body, release.format));
+    if let (Kind::Usage, Ok(usage)) = (kind, serde_json::from_slice::<Usage>(body)) {
+        for now in [0, 1, 1_764_000_000_000, u64::MAX] {
+            let mut usage = usage.clone();
+            usage.measured(now, 1000, 1000);
+            assert!(usage.buckets.iter().all(|bucket| bucket.means().0.is_finite()));
+        }
+    }
     if let (Kind::Cluster, Ok(cluster)) = (kind, serde_json::from_slice::<Cluster>(body)) {
         let _ = judge(&cluster, release.format, u64::MAX).map_err(|unusable| unusable.to_string());
     }

@@ -5,9 +5,9 @@ mod removal;
 use std::time::Duration;
 
 use culvert_contract::body::{OrganizationChange, OrganizationNew};
-use culvert_model::record::{Job, JobState, Organization, User};
+use culvert_model::record::{Job, JobState, Organization, OrganizationSecret, User};
 use culvert_model::{Id, Kind};
-use culvert_records::{Query, insert};
+use culvert_records::{Failure, Query, Refusal, insert};
 
 pub use removal::remove;
 
@@ -44,18 +44,13 @@ pub async fn users(api: &Api, organization: Id) -> Answer<u64> {
 /// The CA was not made in time, or the store can't be reached.
 pub async fn create(api: &Api, new: &OrganizationNew) -> Answer<Organization> {
     let id = Id::new();
-    let organization = Organization {
-        id,
-        name: filter::name(&new.name),
-        auth_api: new.auth_api,
-        auth_token: new.auth_api.then(|| random::word(32)),
-        auth_secret: new.auth_api.then(|| random::word(32)),
-        ca: None,
-        ca_expires: None,
-    };
+    let organization =
+        Organization { id, name: filter::name(&new.name), auth_api: new.auth_api, ca: None, ca_expires: None };
     let mut watch = api.watch(&[Kind::Organization, Kind::Job], PATIENCE);
     let now = api.now().await?;
-    api.bus.write(vec![insert(&organization), certificate::ca_job(id, now)]).await?;
+    let mut writes = vec![insert(&organization), certificate::ca_job(id, now)];
+    writes.extend(new.auth_api.then(|| insert(&fresh(id))));
+    api.bus.write(writes).await?;
     loop {
         let organization = api.have::<Organization>(id, "organization").await?.record;
         if organization.ca.is_some() {
@@ -86,19 +81,53 @@ pub async fn update(api: &Api, id: Id, change: &OrganizationChange) -> Answer<Or
         .change::<Organization, ()>(id, "organization", |organization| {
             organization.name = filter::name(&change.name);
             organization.auth_api = change.auth_api;
-            renew(&mut organization.auth_token, change.auth_api, change.auth_token);
-            renew(&mut organization.auth_secret, change.auth_api, change.auth_secret);
             Ok(())
         })
         .await?;
+    if change.auth_api {
+        renew(api, id, change).await?;
+    } else {
+        api.bus.delete::<OrganizationSecret>(id).await?;
+    }
     api.note(format!("Organization {} was changed.", organization.name)).await;
     Ok(organization)
 }
 
-fn renew(word: &mut Option<String>, wanted: bool, anew: bool) {
-    if !wanted {
-        *word = None;
-    } else if anew || word.is_none() {
-        *word = Some(random::word(32));
+/// The organisation's credentials, if it has any.
+///
+/// # Errors
+///
+/// The store can't be reached.
+pub async fn secret(api: &Api, organization: &Organization) -> Answer<Option<OrganizationSecret>> {
+    if !organization.auth_api {
+        return Ok(None);
     }
+    Ok(api.bus.get(organization.id).await?.map(|stored| stored.record))
+}
+
+/// Makes what is missing or is to be another.
+async fn renew(api: &Api, id: Id, change: &OrganizationChange) -> Answer<()> {
+    match api.bus.insert(&fresh(id)).await {
+        Ok(()) => return Ok(()),
+        Err(Failure::Refused { why: Refusal::Exists, .. }) => {}
+        Err(failure) => return Err(failure.into()),
+    }
+    if !change.auth_token && !change.auth_secret {
+        return Ok(());
+    }
+    let edit = |secret: &mut OrganizationSecret| {
+        let new = fresh(id);
+        if change.auth_token {
+            secret.auth_token = new.auth_token;
+        }
+        if change.auth_secret {
+            secret.auth_secret = new.auth_secret;
+        }
+        Ok(())
+    };
+    api.change::<OrganizationSecret, ()>(id, "organization", edit).await.map(drop)
+}
+
+fn fresh(id: Id) -> OrganizationSecret {
+    OrganizationSecret { id, auth_token: random::word(32), auth_secret: random::word(32) }
 }

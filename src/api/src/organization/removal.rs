@@ -1,7 +1,9 @@
 //! Removing an organisation with everything under it. Each step can be repeated: who is interrupted asks again.
 
 use culvert_model::Id;
-use culvert_model::record::{CaKey, Certificate, CertificateKey, Job, Organization, Server, User, Work};
+use culvert_model::record::{
+    CaKey, Certificate, CertificateKey, Job, Organization, OrganizationSecret, Server, User, Work,
+};
 use culvert_records::{Failure, Query};
 
 use crate::answer::{Answer, No};
@@ -23,6 +25,7 @@ pub async fn remove(api: &Api, id: Id) -> Answer<()> {
     remove_users(api, id).await?;
     api.bus.delete::<Organization>(id).await?;
     api.bus.delete::<CaKey>(id).await?;
+    api.bus.delete::<OrganizationSecret>(id).await?;
     // A user that somebody made meanwhile: from here on nobody can.
     remove_users(api, id).await?;
     remove_jobs(api, id).await?;

@@ -8,15 +8,7 @@ use culvert_model::{HostId, Id};
 use super::*;
 
 fn organization() -> Organization {
-    Organization {
-        id: Id::new(),
-        name: "Acme".into(),
-        auth_api: false,
-        auth_token: None,
-        auth_secret: None,
-        ca: None,
-        ca_expires: None,
-    }
+    Organization { id: Id::new(), name: "Acme".into(), auth_api: false, ca: None, ca_expires: None }
 }
 
 fn user(organization: Id) -> User {

@@ -8,11 +8,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use culvert_api::api::Api;
 use culvert_api::{event, first, process};
-use culvert_bus::heartbeat::{self, Machine};
+use culvert_bus::heartbeat::{Heart, Words};
 use culvert_bus::identity::Identity;
 use culvert_bus::server::Server;
+use culvert_bus::store::Store;
 use culvert_bus::store::embedded::Embedded;
-use culvert_model::{HostId, Role};
+use culvert_model::{HostId, Record, Role};
 use culvert_records::Bus;
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -87,8 +88,9 @@ impl World {
         let (stop, _) = watch::channel(false);
         let host = identity.host;
         let beating = store.clone();
-        let machine = Machine::here(identity);
-        tokio::spawn(async move { heartbeat::run(&*beating, machine).await.map_err(|copied| copied.to_string()) });
+        let words = Words::keep(folder.path()).expect("the lease's words").alone();
+        let mut heart = Heart::new(identity, words);
+        tokio::spawn(async move { heart.run(&*beating).await.map_err(|copied| copied.to_string()) });
         let bus = Self::bus(&store, folder.path(), Role::Api, host, &stop);
         let vpn = Self::bus(&store, folder.path(), Role::Vpn, host, &stop);
         let api = Api::new(bus);
@@ -110,6 +112,12 @@ impl World {
         let stopped = stop.subscribe();
         tokio::spawn(async move { server.serve(&listener, stopped).await });
         Bus::new(path)
+    }
+
+    /// Makes a record past the table of rights, as the bus itself does.
+    pub async fn put(&self, record: &impl Record) {
+        let write = culvert_records::insert(record);
+        self.store.write(culvert_bus::store::write_id(), vec![write]).await.expect("it is new");
     }
 
     /// An api of another host on the same store. Its feed and its first administrator are not begun.

@@ -2,6 +2,7 @@
 
 mod access;
 mod away;
+mod hosts;
 mod kit;
 mod race;
 mod sockets;

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use culvert_model::Kind;
 use culvert_model::record::Purpose;
+use culvert_model::{HostId, Kind};
 use culvert_wire::bus::{Fault, Find, Reply, Request, Row};
 use serde::Deserialize;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::Server;
@@ -24,6 +25,8 @@ pub async fn answer<S: Store>(server: &Server<S>, request: Request, verdict: Ver
     let done = timeout(DEADLINE, async {
         match (&request, verdict) {
             (_, Verdict::Denied) => return Err(Trouble::Fault(Fault::Denied)),
+            (Request::Standing | Request::Restart, _) => {}
+            _ if !server.serves() => return Err(Trouble::Fault(Fault::Unavailable)),
             (Request::Get { id, .. }, Verdict::IfOfServer) => of_server(server, id).await?,
             _ => {}
         }
@@ -74,10 +77,18 @@ async fn carry_out<S: Store>(server: &Server<S>, request: Request) -> Answer<Rep
             server.restart.notify_one();
             Ok(Reply::Restarting)
         }
+        Request::Adopt { host } => adopt(server, host).await,
         Request::Subscribe(_) => {
             Err(Trouble::Fault(Fault::Invalid("a subscription is no request of one answer".into())))
         }
     }
+}
+
+async fn adopt<S: Store>(server: &Server<S>, host: HostId) -> Answer<Reply> {
+    let no = || Trouble::Fault(Fault::Unavailable);
+    let (answer, answered) = oneshot::channel();
+    server.adoptions.as_ref().ok_or_else(no)?.try_send((host, answer)).map_err(|_| no())?;
+    answered.await.map_err(|_| no())?.map(|()| Reply::Adopted)
 }
 
 async fn get<S: Store>(server: &Server<S>, kind: Kind, id: &str) -> Answer<Reply> {
@@ -98,6 +109,7 @@ async fn get<S: Store>(server: &Server<S>, kind: Kind, id: &str) -> Answer<Reply
 }
 
 async fn find<S: Store>(server: &Server<S>, query: Find) -> Answer<Reply> {
+    let _turn = server.pages.acquire().await;
     let cache = server.cache.as_ref().filter(|_| cached(query.kind));
     match (server.store.find(query.clone()).await, cache) {
         (Ok(Found { rows, next, .. }), _) => Ok(Reply::Rows { rows, next, cached: false }),

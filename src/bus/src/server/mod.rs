@@ -1,6 +1,7 @@
 //! The bus's socket: peers are told apart by their users, and each gets what its role may.
 
 mod answer;
+mod incoming;
 mod outbox;
 mod peer;
 mod subscription;
@@ -12,11 +13,12 @@ use std::time::Duration;
 use culvert_model::{HostId, Role};
 use culvert_wire::bus::Keeper;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::store::{Cache, Store};
+use crate::heartbeat::Standing;
+use crate::store::{Answer, Cache, Store};
 use crate::transfer::told::Told;
 
 /// The most peers of a role at a time. Each process of ours has one connection, or a few.
@@ -31,6 +33,9 @@ const DRAIN: Duration = Duration::from_millis(1500);
 /// Which role a user id is.
 pub type Roles = Box<dyn Fn(u32) -> Option<Role> + Send + Sync>;
 
+/// A wish to be another host from now on, and who waits to hear what came of it.
+pub type Adoption = (HostId, oneshot::Sender<Answer<()>>);
+
 /// What the peers are served from.
 pub struct Server<S> {
     store: Arc<S>,
@@ -39,13 +44,20 @@ pub struct Server<S> {
     roles: Roles,
     told: Told,
     restart: Arc<Notify>,
+    /// Pages that are read at a time, whoever asks: they take long, and what is short goes past them.
+    pages: Semaphore,
+    /// Whether this machine is the host that it says it is.
+    standing: Option<watch::Receiver<Standing>>,
+    /// Who makes this machine another host.
+    adoptions: Option<mpsc::Sender<Adoption>>,
 }
 
 impl<S: Store> Server<S> {
     /// A server of this store on this host. With a cache, what it remembers is given while the store is away.
     pub fn new(store: Arc<S>, cache: Option<Arc<Cache>>, host: HostId, roles: Roles) -> Self {
         let keeper = if cache.is_some() { Keeper::Mongo } else { Keeper::Embedded };
-        Self { store, cache, host, roles, told: Told::of(keeper), restart: Arc::default() }
+        let (told, restart, pages) = (Told::of(keeper), Arc::default(), Semaphore::new(S::PAGES));
+        Self { store, cache, host, roles, told, restart, pages, standing: None, adoptions: None }
     }
 
     /// Tells this of moves.
@@ -58,6 +70,23 @@ impl<S: Store> Server<S> {
     #[must_use]
     pub fn restart(&self) -> Arc<Notify> {
         self.restart.clone()
+    }
+
+    /// Serves only while this machine is the host that it says it is: until it is, and when it is not, the store cannot be
+    /// reached.
+    #[must_use]
+    pub fn while_held(self, standing: watch::Receiver<Standing>) -> Self {
+        Self { standing: Some(standing), ..self }
+    }
+
+    /// Hands on wishes to be another host.
+    #[must_use]
+    pub fn with_adoptions(self, adoptions: mpsc::Sender<Adoption>) -> Self {
+        Self { adoptions: Some(adoptions), ..self }
+    }
+
+    fn serves(&self) -> bool {
+        self.standing.as_ref().is_none_or(|standing| *standing.borrow() == Standing::Held)
     }
 
     /// Serves until it is told to stop, and then what is open.

@@ -15,8 +15,8 @@ use tokio_util::codec::{FramedWrite, LengthDelimitedCodec};
 /// The most answers that wait for a peer to read.
 const ANSWERS: usize = 64;
 
-/// The most bytes that do: two of the longest frames.
-const ROOM: usize = 2 * FRAME;
+/// The most bytes that do: one of the longest frames.
+const ROOM: usize = FRAME;
 
 /// After this long without reading anything, a peer is cut.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -5,12 +5,11 @@ use std::sync::Arc;
 use culvert_model::Role;
 use culvert_wire::bus::{Call, FRAME, Fault, Request};
 use culvert_wire::decode;
-use futures_util::StreamExt;
 use tokio::net::UnixStream;
 use tokio::sync::{Semaphore, watch};
-use tokio::task::{AbortHandle, JoinSet};
-use tokio_util::codec::{FramedRead, LengthDelimitedCodec};
+use tokio::task::{AbortHandle, JoinSet, yield_now};
 
+use super::incoming::Incoming;
 use super::outbox::{self, Outbox};
 use super::{Server, answer, subscription, told};
 use crate::request;
@@ -23,14 +22,10 @@ const OPEN: usize = 256;
 /// With so many bytes of open requests, no more are read until some are answered.
 const ROOM: usize = 2 * FRAME;
 
-/// The most pages that are read for a peer at a time: this bounds what waits for the peer to read it.
-const PAGES: usize = 8;
-
 /// Attends to a peer until it goes, misbehaves or does not read, or until the bus ends.
 pub async fn attend<S: Store>(server: Arc<Server<S>>, stream: UnixStream, role: Role, mut stop: watch::Receiver<bool>) {
     let (read, write) = stream.into_split();
-    let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME).new_codec();
-    let mut calls = FramedRead::new(read, codec);
+    let mut calls = Incoming::new(read);
     let (outbox, empty) = outbox::open(write);
     let mut emptied = tokio::spawn(empty);
     let mut peer = Peer::new(server, role, outbox);
@@ -40,20 +35,25 @@ pub async fn attend<S: Store>(server: Arc<Server<S>>, stream: UnixStream, role: 
             _ = &mut emptied => return,
             () = told(&mut stop) => break,
             Some(done) = peer.open.join_next(), if !peer.open.is_empty() => {
+                if peer.bytes >= ROOM {
+                    calls.excuse();
+                }
                 peer.bytes -= done.unwrap_or(0);
                 continue;
             }
             frame = calls.next(), if peer.bytes < ROOM => frame,
         };
         let taken = match frame {
-            None => break,
-            Some(Ok(frame)) => peer.take(&frame).await,
-            Some(Err(_)) => Err("what it sent is no frame, or a longer one than there may be"),
+            Ok(None) => break,
+            Ok(Some(frame)) => peer.take(&frame).await,
+            Err(why) => Err(why),
         };
         if let Err(why) = taken {
             tracing::warn!(%role, "a peer was cut: {why}");
             break;
         }
+        // Who sends many frames at once has one turn for each, as the others do.
+        yield_now().await;
     }
     // What was asked is still answered, and what is answered is still written.
     peer.finish().await;
@@ -65,7 +65,10 @@ struct Peer<S> {
     server: Arc<Server<S>>,
     role: Role,
     outbox: Outbox,
-    pages: Arc<Semaphore>,
+    /// Its places at the store. Who asks for much waits for its own requests, not the others for them; this also bounds
+    /// what waits for the peer to read it.
+    reads: Arc<Semaphore>,
+    writes: Arc<Semaphore>,
     /// Requests and subscriptions, each with the length of its frame.
     open: JoinSet<usize>,
     subscriptions: Vec<AbortHandle>,
@@ -77,8 +80,18 @@ struct Peer<S> {
 
 impl<S: Store> Peer<S> {
     fn new(server: Arc<Server<S>>, role: Role, outbox: Outbox) -> Self {
-        let pages = Arc::new(Semaphore::new(PAGES));
-        Self { server, role, outbox, pages, open: JoinSet::new(), subscriptions: Vec::new(), bytes: 0, told: false }
+        let (reads, writes) = (Arc::new(Semaphore::new(S::READS)), Arc::new(Semaphore::new(S::WRITES)));
+        Self {
+            server,
+            role,
+            outbox,
+            reads,
+            writes,
+            open: JoinSet::new(),
+            subscriptions: Vec::new(),
+            bytes: 0,
+            told: false,
+        }
     }
 
     /// Begins what a frame asks for. The error says why the peer is to be cut.
@@ -104,7 +117,11 @@ impl<S: Store> Peer<S> {
             }
             return Err(Fault::Denied);
         }
-        request::check(request).map(|()| verdict)
+        // What is written is looked at later: it may be long.
+        if !matches!(request, Request::Write { .. }) {
+            request::check(request)?;
+        }
+        Ok(verdict)
     }
 
     fn begin(&mut self, number: u64, request: Request, verdict: Verdict, length: usize) {
@@ -119,14 +136,22 @@ impl<S: Store> Peer<S> {
             return;
         }
         self.bytes += length;
-        let (server, pages) = (self.server.clone(), self.pages.clone());
+        let server = self.server.clone();
+        let places = match request {
+            Request::Get { .. } | Request::Find(_) | Request::Count(_) | Request::Here => self.reads.clone(),
+            _ => self.writes.clone(),
+        };
         self.open.spawn(async move {
             // Held until the answer is on its way.
-            let _page = match request {
-                Request::Find(_) => pages.acquire_owned().await.ok(),
-                _ => None,
+            let _place = places.acquire_owned().await;
+            let checked = match &request {
+                Request::Write { writes, .. } => request::check_in_turns(writes).await,
+                _ => Ok(()),
             };
-            let reply = answer::answer(&server, request, verdict).await;
+            let reply = match checked {
+                Ok(()) => answer::answer(&server, request, verdict).await,
+                Err(fault) => Err(fault),
+            };
             // Who asked may be gone.
             let _ = outbox.send(number, reply).await;
             length
@@ -158,5 +183,6 @@ fn name(request: &Request) -> String {
         Request::Here => "here".into(),
         Request::Standing => "standing".into(),
         Request::Restart => "restart".into(),
+        Request::Adopt { .. } => "adopt".into(),
     }
 }

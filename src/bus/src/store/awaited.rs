@@ -45,6 +45,10 @@ impl<S: Store> Awaited<S> {
 }
 
 impl<S: Store> Store for Awaited<S> {
+    const READS: usize = S::READS;
+    const PAGES: usize = S::PAGES;
+    const WRITES: usize = S::WRITES;
+
     async fn get(&self, kind: Kind, id: &str) -> Answer<Option<Row>> {
         self.store()?.get(kind, id).await
     }
@@ -67,6 +71,10 @@ impl<S: Store> Store for Awaited<S> {
 
     async fn renew(&self, kind: Kind, id: &str, host: HostId, claim: Claim, lease: Millis) -> Answer<Row> {
         self.store()?.renew(kind, id, host, claim, lease).await
+    }
+
+    async fn pass(&self, kind: Kind, id: &str, host: HostId, claim: Claim, word: String, lease: Millis) -> Answer<Row> {
+        self.store()?.pass(kind, id, host, claim, word, lease).await
     }
 
     async fn release(&self, kind: Kind, id: &str, host: HostId, claim: Claim) -> Answer<()> {

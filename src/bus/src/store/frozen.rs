@@ -39,6 +39,8 @@ impl<S: Store> Frozen<S> {
 }
 
 impl<S: Store> Store for Frozen<S> {
+    const PAGES: usize = S::PAGES;
+
     async fn get(&self, kind: Kind, id: &str) -> Answer<Option<Row>> {
         self.store.get(kind, id).await
     }
@@ -64,6 +66,11 @@ impl<S: Store> Store for Frozen<S> {
     async fn renew(&self, kind: Kind, id: &str, host: HostId, claim: Claim, lease: Millis) -> Answer<Row> {
         let _begun = self.may_change().await?;
         self.store.renew(kind, id, host, claim, lease).await
+    }
+
+    async fn pass(&self, kind: Kind, id: &str, host: HostId, claim: Claim, word: String, lease: Millis) -> Answer<Row> {
+        let _begun = self.may_change().await?;
+        self.store.pass(kind, id, host, claim, word, lease).await
     }
 
     async fn release(&self, kind: Kind, id: &str, host: HostId, claim: Claim) -> Answer<()> {

@@ -90,6 +90,15 @@ pub fn write_id() -> u128 {
 
 /// Where records are kept.
 pub trait Store: Send + Sync + 'static {
+    /// How many reads of one peer are here at a time, so that others have their turn: no more than keeps the store busy.
+    const READS: usize = 8;
+
+    /// How many pages of all peers.
+    const PAGES: usize = 16;
+
+    /// How many writes of one peer.
+    const WRITES: usize = 16;
+
     /// One record.
     fn get(&self, kind: Kind, id: &str) -> impl Future<Output = Answer<Option<Row>>> + Send;
 
@@ -107,7 +116,8 @@ pub trait Store: Send + Sync + 'static {
     /// announced once they are acknowledged.
     fn write(&self, id: u128, writes: Vec<Write>) -> impl Future<Output = Answer<Vec<u64>>> + Send;
 
-    /// Takes a lease that nobody holds, not even the same owner; the epoch rises by one.
+    /// Takes a lease that nobody holds, not even the same owner; the epoch rises, and a new record of an id that was
+    /// deleted does not begin with an epoch that the old one had.
     fn claim(
         &self,
         kind: Kind,
@@ -124,6 +134,19 @@ pub trait Store: Send + Sync + 'static {
         id: &str,
         host: HostId,
         claim: Claim,
+        lease: Millis,
+    ) -> impl Future<Output = Answer<Row>> + Send;
+
+    /// Makes a held lease last longer under another word of its owner, and only if it still has the one of the claim. Asked
+    /// again with the same words, it answers as it did: so who was held up can tell whether somebody else, who knew the
+    /// same word, was faster.
+    fn pass(
+        &self,
+        kind: Kind,
+        id: &str,
+        host: HostId,
+        claim: Claim,
+        word: String,
         lease: Millis,
     ) -> impl Future<Output = Answer<Row>> + Send;
 

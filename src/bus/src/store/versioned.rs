@@ -170,6 +170,10 @@ impl<S: Store> Store for Versioned<S> {
         self.row(kind, self.store.renew(kind, id, host, claim, lease).await).await
     }
 
+    async fn pass(&self, kind: Kind, id: &str, host: HostId, claim: Claim, word: String, lease: Millis) -> Answer<Row> {
+        self.row(kind, self.store.pass(kind, id, host, claim, word, lease).await).await
+    }
+
     async fn release(&self, kind: Kind, id: &str, host: HostId, claim: Claim) -> Answer<()> {
         self.noted(self.store.release(kind, id, host, claim).await).await
     }

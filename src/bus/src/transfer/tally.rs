@@ -88,11 +88,11 @@ mod tests {
         let held = Row { lease: Some(lease(1, 5)), ..good.clone() };
         let all = [
             of(&[]),
-            of(&[good.clone()]),
+            of(std::slice::from_ref(&good)),
             of(&[row("b", "{}")]),
             of(&[row("a", r#"{"x":1}"#)]),
             of(&[Row { revision: 4, ..good.clone() }]),
-            of(&[held.clone()]),
+            of(std::slice::from_ref(&held)),
             of(&[Row { lease: Some(lease(2, 5)), ..good.clone() }]),
             of(&[good.clone(), row("b", "{}")]),
             of(&[row("b", "{}"), good]),

@@ -161,6 +161,36 @@ pub async fn page_by_page<S: Store>(s: &Subject<S>) {
     assert_eq!(paged(s, Find { after: Some(next), limit: 5, ..find }).await, whole[10..]);
 }
 
+/// The row that a page ended with may be changed or deleted, or others put beside it, before the next page is asked for:
+/// no other row is lost or comes twice.
+pub async fn behind_a_place_that_moved<S: Store>(s: &Subject<S>) {
+    let bodies: Vec<Value> = (0..9).map(|n| json!({ "priority": n / 3 })).collect();
+    for descending in [false, true] {
+        let state = jobs(s, &bodies).await;
+        let find = Find { limit: 5, descending, ..query(Kind::Job, "by_state", vec![text(&state)]) };
+        let first = s.store.find(find.clone()).await.expect("the store answers");
+        let next = first.next.expect("there is more");
+        let rest = Find { after: Some(next.clone()), limit: PAGE, ..find.clone() };
+        let expected = if descending { vec![3, 2, 1, 0] } else { vec![5, 6, 7, 8] };
+        assert_eq!(numbers(s, rest.clone()).await, expected);
+        // It moves to the other end, among those that were given already.
+        let moved = json!({ "state": state, "priority": if descending { 9 } else { -9 } });
+        s.write(vec![update(Kind::Job, &next.id, always(), &moved)]).await.expect("it is there");
+        assert_eq!(numbers(s, rest.clone()).await, expected);
+        s.write(vec![delete(Kind::Job, &next.id, always())]).await.expect("it is there");
+        assert_eq!(numbers(s, rest.clone()).await, expected);
+        // Another comes exactly there, with an id on either side of it.
+        let same = json!({ "state": state, "priority": 1 });
+        let before = format!("{}!", &next.id[..next.id.len() - 1]);
+        let behind = format!("{}~-10", next.id.split('-').next().unwrap_or_default());
+        s.make(Kind::Job, &before, &same).await;
+        s.make(Kind::Job, &behind, &same).await;
+        let found = s.ids(rest).await;
+        let (there, not) = if descending { (&before, &behind) } else { (&behind, &before) };
+        assert!(found.contains(there) && !found.contains(not) && found.len() == 5, "{found:?}");
+    }
+}
+
 /// A page fits into a frame, whatever its limit.
 pub async fn large_pages<S: Store>(s: &Subject<S>) {
     let scope = fresh();

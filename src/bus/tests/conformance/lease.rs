@@ -57,15 +57,16 @@ pub async fn one_of_many_gets_it<S: Store>(s: &Subject<S>) {
     let (won, lost): (Vec<_>, Vec<_>) = join_all(race).await.into_iter().partition(|(_, answer)| answer.is_ok());
     let [(owner, Ok(row))] = &won[..] else { panic!("one gets it: {won:?}") };
     let lease = row.lease.clone().expect("it was just taken");
-    assert_eq!((lease.host, &lease.owner, lease.epoch), (owner.host, &owner.name, 1));
+    assert_eq!((lease.host, &lease.owner), (owner.host, &owner.name));
+    let epoch = lease.epoch;
     assert!(lease.left > LONG - 10_000 && lease.left <= LONG, "{lease:?}");
     assert_eq!((row.id.as_str(), row.revision, body(row)), (&id[..], 1, json!({ "n": 1 })));
     for (_, answer) in lost {
         let told = not_held(answer).expect("somebody holds it");
-        assert_eq!((told.host, &told.owner, told.epoch), (owner.host, &owner.name, 1));
+        assert_eq!((told.host, &told.owner, told.epoch), (owner.host, &owner.name, epoch));
     }
     let seen = s.get(Kind::Job, id).await.and_then(|row| row.lease).expect("it is held");
-    assert_eq!((seen.host, &seen.owner, seen.epoch), (owner.host, &owner.name, 1));
+    assert_eq!((seen.host, &seen.owner, seen.epoch), (owner.host, &owner.name, epoch));
 }
 
 pub async fn it_runs_out<S: Store>(s: &Subject<S>) {
@@ -73,9 +74,9 @@ pub async fn it_runs_out<S: Store>(s: &Subject<S>) {
     let first = claim(s, id, "a", SHORT).await;
     run_out(s, id).await;
     let told = not_held(s.store.renew(Kind::Job, id, s.host, first.clone(), LONG).await);
-    assert_eq!(told, Some(Lease { host: s.host, owner: "a".into(), epoch: 1, left: 0 }), "too late");
+    assert_eq!(told, Some(Lease { host: s.host, owner: "a".into(), epoch: first.epoch, left: 0 }), "too late");
     let second = claim(s, id, "b", LONG).await;
-    assert_eq!(second.epoch, 2);
+    assert_eq!(second.epoch, first.epoch + 1);
     not_held(s.store.renew(Kind::Job, id, s.host, first.clone(), LONG).await);
     not_held(s.store.release(Kind::Job, id, s.host, first).await);
     assert!(s.store.renew(Kind::Job, id, s.host, second, LONG).await.is_ok());
@@ -86,7 +87,7 @@ pub async fn it_is_renewed<S: Store>(s: &Subject<S>) {
     let mine = claim(s, id, "a", SHORT).await;
     let row = s.store.renew(Kind::Job, id, s.host, mine.clone(), LONG).await.expect("it is held");
     let lease = row.lease.expect("it is held");
-    assert_eq!((lease.host, lease.owner, lease.epoch), (s.host, "a".to_string(), 1));
+    assert_eq!((lease.host, lease.owner, lease.epoch), (s.host, "a".to_string(), mine.epoch));
     assert!(lease.left > SHORT && lease.left <= LONG);
     assert_eq!((row.id.as_str(), row.revision, row.body.is_empty()), (&id[..], 1, false));
     // Shorter than before is possible, too.
@@ -95,14 +96,35 @@ pub async fn it_is_renewed<S: Store>(s: &Subject<S>) {
     not_held(s.store.renew(Kind::Job, id, s.host, mine, LONG).await);
 }
 
+pub async fn it_is_passed<S: Store>(s: &Subject<S>) {
+    let id = &job(s).await;
+    let first = claim(s, id, "a", LONG).await;
+    let pass =
+        async |claim: &Claim, word: &str| s.store.pass(Kind::Job, id, s.host, claim.clone(), word.into(), LONG).await;
+    let row = pass(&first, "b").await.expect("it is held");
+    let lease = row.lease.expect("it is held");
+    assert_eq!((lease.host, &lease.owner[..], lease.epoch, row.revision), (s.host, "b", 1, 1));
+    let again = pass(&first, "b").await.expect("it was passed by the same request");
+    assert_eq!(again.lease.map(|lease| lease.owner), Some("b".into()));
+    let told = not_held(pass(&first, "c").await).expect("somebody who knew the word was faster");
+    assert_eq!((&told.owner[..], told.epoch), ("b", 1));
+    not_held(s.store.renew(Kind::Job, id, s.host, first, LONG).await);
+    let second = Claim { owner: "b".into(), epoch: 1 };
+    not_held(s.store.pass(Kind::Job, id, HostId::new(), second.clone(), "c".into(), LONG).await);
+    let short = s.store.pass(Kind::Job, id, s.host, second, "c".into(), SHORT).await.expect("it is held");
+    assert!(short.lease.is_some_and(|lease| lease.left <= SHORT));
+    run_out(s, id).await;
+    not_held(pass(&Claim { owner: "c".into(), epoch: 1 }, "d").await);
+}
+
 pub async fn it_is_released<S: Store>(s: &Subject<S>) {
     let id = &job(s).await;
     let mine = claim(s, id, "a", LONG).await;
     assert_eq!(s.store.release(Kind::Job, id, s.host, mine.clone()).await, Ok(()));
     let lease = s.get(Kind::Job, id).await.and_then(|row| row.lease);
-    assert_eq!(lease, Some(Lease { host: s.host, owner: "a".into(), epoch: 1, left: 0 }));
+    assert_eq!(lease, Some(Lease { host: s.host, owner: "a".into(), epoch: mine.epoch, left: 0 }));
     not_held(s.store.release(Kind::Job, id, s.host, mine.clone()).await);
-    assert_eq!(claim(s, id, "a", LONG).await.epoch, 2);
+    assert_eq!(claim(s, id, "a", LONG).await.epoch, mine.epoch + 1);
     not_held(s.store.release(Kind::Job, id, s.host, mine).await);
 }
 
@@ -129,7 +151,8 @@ pub async fn it_guards_writes<S: Store>(s: &Subject<S>) {
     let first = claim(s, id, "a", SHORT).await;
     let write = |claim: &Claim| vec![update(Kind::Job, id, held(claim), &json!({ "n": 2 }))];
     assert_eq!(s.write(write(&first)).await, Ok(vec![2]));
-    for wrong in [Claim { owner: "b".into(), epoch: 1 }, Claim { owner: "a".into(), epoch: 2 }] {
+    let epoch = first.epoch;
+    for wrong in [Claim { owner: "b".into(), epoch }, Claim { owner: "a".into(), epoch: epoch + 1 }] {
         assert!(not_held(s.write(write(&wrong)).await).is_some());
     }
     not_held(s.write(vec![update(Kind::Job, other, held(&first), &json!({}))]).await);
@@ -149,8 +172,8 @@ pub async fn it_guards_writes<S: Store>(s: &Subject<S>) {
     let (1, Refusal::NotHeld { lease: Some(lease) }) = refused(s.write(fence(&first)).await) else {
         panic!("the fence holds");
     };
-    assert_eq!((lease.owner, lease.epoch), ("a".into(), 2));
-    assert_eq!(s.get(Kind::Nonce, &format!("{id}1")).await, None, "nothing of the batch was done");
+    assert_eq!((lease.owner, lease.epoch), ("a".into(), second.epoch));
+    assert_eq!(s.get(Kind::Nonce, &format!("{id}{epoch}")).await, None, "nothing of the batch was done");
     assert_eq!(s.write(fence(&second)).await, Ok(vec![1, 0]));
     assert_eq!(s.write(vec![delete(Kind::Job, id, held(&second))]).await, Ok(vec![0]));
     assert_eq!(refused(s.write(vec![delete(Kind::Job, id, held(&second))]).await), (0, Refusal::Missing));
@@ -160,8 +183,9 @@ pub async fn another_host_holds_it<S: Store>(s: &Subject<S>) {
     let id = &job(s).await;
     let there = Owner { host: HostId::new(), name: "a".into() };
     let row = s.store.claim(Kind::Job, id, None, there.clone(), LONG).await.expect("nobody holds it");
-    assert_eq!(row.lease.map(|lease| lease.host), Some(there.host));
-    let theirs = Claim { owner: "a".into(), epoch: 1 };
+    let lease = row.lease.expect("it was just taken");
+    assert_eq!(lease.host, there.host);
+    let theirs = Claim { owner: "a".into(), epoch: lease.epoch };
     not_held(s.write(vec![update(Kind::Job, id, held(&theirs), &json!({}))]).await);
     not_held(s.store.renew(Kind::Job, id, s.host, theirs.clone(), LONG).await);
     not_held(s.store.release(Kind::Job, id, s.host, theirs.clone()).await);
@@ -177,13 +201,46 @@ pub async fn it_stands_beside_the_record<S: Store>(s: &Subject<S>) {
     assert_eq!(s.write(vec![update(Kind::Job, id, revision(1), &json!({ "state": id }))]).await, Ok(vec![2]));
     let row = s.get(Kind::Job, id).await.expect("it is there");
     let lease = row.lease.clone().expect("it is still held");
-    assert!((lease.owner.as_str(), lease.epoch) == ("a", 1) && lease.left > 0);
+    assert!((lease.owner.as_str(), lease.epoch) == ("a", mine.epoch) && lease.left > 0);
     let found = s.store.find(query(Kind::Job, "by_state", vec![text(id)])).await.expect("the store answers");
-    assert_eq!(found.rows[0].lease.as_ref().map(|lease| lease.epoch), Some(1));
+    assert_eq!(found.rows[0].lease.as_ref().map(|lease| lease.epoch), Some(mine.epoch));
     s.write(vec![delete(Kind::Job, id, always())]).await.expect("it is there");
     s.make(Kind::Job, id, &json!({})).await;
     assert_eq!(s.get(Kind::Job, id).await.and_then(|row| row.lease), None, "a new record is free");
     not_held(s.store.renew(Kind::Job, id, s.host, mine, LONG).await);
+}
+
+/// A claim to a record that was deleted is none to a new one of its id, though the same one claims that as well.
+pub async fn an_old_claim_is_none_to_a_new_record<S: Store>(s: &Subject<S>) {
+    let id = &job(s).await;
+    let old = claim(s, id, "a", LONG).await;
+    s.write(vec![delete(Kind::Job, id, always())]).await.expect("it is there");
+    s.make(Kind::Job, id, &json!({ "n": 1 })).await;
+    let new = claim(s, id, "a", LONG).await;
+    assert!(new.epoch > old.epoch, "{} after {}", new.epoch, old.epoch);
+    not_held(s.write(vec![update(Kind::Job, id, held(&old), &json!({ "n": 2 }))]).await);
+    not_held(s.store.renew(Kind::Job, id, s.host, old.clone(), LONG).await);
+    not_held(s.store.release(Kind::Job, id, s.host, old.clone()).await);
+    // In one batch as well.
+    let remade = vec![delete(Kind::Job, id, held(&new)), insert(Kind::Job, id, &json!({ "n": 3 }))];
+    assert_eq!(s.write(remade).await, Ok(vec![0, 1]));
+    let newest = claim(s, id, "a", LONG).await;
+    assert!(newest.epoch > new.epoch, "{} after {}", newest.epoch, new.epoch);
+    assert_eq!(s.write(vec![delete(Kind::Job, id, held(&newest))]).await, Ok(vec![0]));
+}
+
+/// Who claims what they have read claims that, not what became of it.
+pub async fn of_a_stale_revision<S: Store>(s: &Subject<S>) {
+    let id = &job(s).await;
+    s.write(vec![update(Kind::Job, id, always(), &json!({ "n": 2 }))]).await.expect("it is there");
+    let stale = s.store.claim(Kind::Job, id, Some(1), s.owner("a"), LONG).await;
+    assert_eq!(refused(stale), (0, Refusal::Stale { revision: 2 }));
+    assert_eq!(s.get(Kind::Job, id).await.and_then(|row| row.lease), None, "nobody got it");
+    let held = s.store.claim(Kind::Job, id, Some(2), s.owner("a"), LONG).await.expect("nobody holds it");
+    // The revision is told first, as writes do.
+    let both = s.store.claim(Kind::Job, id, Some(1), s.owner("b"), LONG).await;
+    assert_eq!(refused(both), (0, Refusal::Stale { revision: 2 }));
+    assert_eq!(held.revision, 2);
 }
 
 pub async fn sweeps<S: Store>(s: &Subject<S>) {

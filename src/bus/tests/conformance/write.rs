@@ -227,6 +227,58 @@ pub async fn numbers_are_added<S: Store>(s: &Subject<S>) {
     assert_eq!(done, 16);
 }
 
+/// At both ends, exactly.
+pub async fn numbers_end_somewhere<S: Store>(s: &Subject<S>) {
+    let id = &fresh();
+    s.make(Kind::User, id, &json!({ "up": i64::MAX - 1, "down": i64::MIN + 1, "zero": 0 })).await;
+    let add = |field: &str, delta| vec![Write::Add { kind: Kind::User, id: id.clone(), field: field.into(), delta }];
+    for (field, delta, good) in [
+        ("up", 2, false),
+        ("up", 1, true),
+        ("up", 1, false),
+        ("up", i64::MAX, false),
+        ("down", -2, false),
+        ("down", i64::MIN, false),
+        ("down", -1, true),
+        ("down", -1, false),
+        ("zero", i64::MIN, true),
+        ("zero", i64::MAX, true),
+        ("zero", 1, true),
+    ] {
+        let answer = s.write(add(field, delta)).await;
+        let fits = match &answer {
+            Ok(_) => good,
+            Err(Trouble::Fault(Fault::Invalid(_))) => !good,
+            _ => false,
+        };
+        assert!(fits, "{field} + {delta}: {answer:?}");
+    }
+    // A batch in which one overflows changes nothing.
+    let batch = [add("zero", 5), add("up", 1)].concat();
+    assert!(matches!(s.write(batch).await, Err(Trouble::Fault(Fault::Invalid(_)))));
+    let row = s.get(Kind::User, id).await.expect("it is there");
+    assert_eq!(body(&row), json!({ "up": i64::MAX, "down": i64::MIN, "zero": 0 }));
+}
+
+/// Each write of a batch has its say, and the guards of the later ones are about what the earlier ones made.
+pub async fn one_record_twice_in_a_batch<S: Store>(s: &Subject<S>) {
+    let id = &fresh();
+    s.make(Kind::User, id, &json!({ "n": 1 })).await;
+    let to = |n: i64, guard| update(Kind::User, id, guard, &json!({ "n": n }));
+    assert_eq!(s.write(vec![to(2, revision(1)), to(3, revision(2))]).await, Ok(vec![2, 3]));
+    assert_eq!(
+        refused(s.write(vec![to(4, revision(3)), to(5, revision(3))]).await),
+        (1, Refusal::Stale { revision: 4 })
+    );
+    let check = Write::Check { kind: Kind::User, id: id.clone(), guard: revision(3) };
+    assert_eq!(refused(s.write(vec![to(4, always()), check.clone()]).await), (1, Refusal::Stale { revision: 4 }));
+    assert_eq!(s.write(vec![check, to(4, always())]).await, Ok(vec![0, 4]));
+    let gone = vec![delete(Kind::User, id, always()), to(5, always())];
+    assert_eq!(refused(s.write(gone).await), (1, Refusal::Missing));
+    let row = s.get(Kind::User, id).await.expect("it is there");
+    assert_eq!((row.revision, body(&row)), (4, json!({ "n": 4 })));
+}
+
 /// Revisions keep writers from overwriting each other.
 pub async fn only_one_of_many_wins<S: Store>(s: &Subject<S>) {
     let id = Arc::new(fresh());

@@ -58,6 +58,22 @@ async fn keep_writing<S: Store>(s: Arc<Subject<S>>, counter: String, stop: Arc<A
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn acknowledged_writes_survive_the_primary() {
     let _turn = alone().await;
+    while_it_is_lost("killed", |set, primary| set.kill(primary)).await;
+}
+
+/// A frozen one comes back and has in mind what it was told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn acknowledged_writes_survive_a_frozen_primary() {
+    let _turn = alone().await;
+    while_it_is_lost("frozen", |set, primary| {
+        set.freeze(primary)?;
+        std::thread::sleep(Duration::from_secs(8));
+        set.thaw(primary)
+    })
+    .await;
+}
+
+async fn while_it_is_lost(how: &str, lose: impl FnOnce(&mut ReplicaSet, usize) -> anyhow::Result<()>) {
     let mut set = ReplicaSet::start(3).expect("a replica set");
     let s = Arc::new(open(&set).await);
     let stop = Arc::new(AtomicBool::new(false));
@@ -69,14 +85,14 @@ async fn acknowledged_writes_survive_the_primary() {
     }
     sleep(Duration::from_secs(2)).await;
     let primary = set.primary().expect("a primary");
-    set.kill(primary).expect("it can be killed");
-    sleep(Duration::from_secs(10)).await;
+    tokio::task::block_in_place(|| lose(&mut set, primary)).expect("it can be done");
+    sleep(Duration::from_secs(if how == "killed" { 10 } else { 4 })).await;
     stop.store(true, Ordering::Relaxed);
     let diaries = writers.join_all().await;
 
     let (added, unknown) = diaries.iter().fold((0, 0), |sums, it| (sums.0 + it.added, sums.1 + it.unknown));
     let gap = diaries.iter().map(|diary| diary.gap).max().unwrap_or_default();
-    println!("killed: {added} additions, {unknown} unknown, longest gap {gap:?}");
+    println!("{how}: {added} additions, {unknown} unknown, longest gap {gap:?}");
     assert!(gap < Duration::from_secs(7) + SLACK, "{gap:?}");
     let row = s.get(Kind::Session, &counter).await.expect("it is there");
     let sum = body(&row)["n"].as_i64().expect("a number");
@@ -89,7 +105,7 @@ async fn acknowledged_writes_survive_the_primary() {
         assert!(s.get(Kind::Nonce, id).await.is_some(), "{id} was acknowledged");
         records += 1;
     }
-    println!("killed: all of {records} acknowledged records are there");
+    println!("{how}: all of {records} acknowledged records are there");
     assert!(records > 0 && added > 0);
 }
 

@@ -25,6 +25,6 @@ async fn a_dead_hosts_lock_is_broken() {
     let began = Instant::now();
     let row = s.store.claim(Kind::Job, &id, None, s.owner("a"), 10_000).await.expect("the lock is broken");
     println!("a dead host's lock was broken after {:?}", began.elapsed());
-    assert_eq!(row.lease.map(|lease| lease.epoch), Some(1));
+    assert!(row.lease.is_some_and(|lease| lease.left > 0));
     assert!(session.commit_transaction().await.is_err(), "the dead host's transaction is over");
 }

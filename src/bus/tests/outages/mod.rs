@@ -15,7 +15,7 @@ use crate::mongod::ReplicaSet;
 use crate::open;
 
 /// Deadlines are measured here, so these cases have the machine to themselves.
-async fn alone() -> MutexGuard<'static, ()> {
+pub async fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::const_new(());
     TURN.lock().await
 }

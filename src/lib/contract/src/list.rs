@@ -1,5 +1,6 @@
 //! The routes. Those of the contract that are not here are answered 404: see `docs/compatibility.md`.
 
+use culvert_model::record::Period;
 use culvert_model::{HostId, Id};
 
 use crate::body::{
@@ -102,6 +103,8 @@ crate::routes! {
     HostUpdate: Put "/host/{host}", path (HostId,), access Admin, query (), body HostChange, reply reply::Host;
     /// Remove a host that is gone.
     HostDelete: Delete "/host/{host}", path (HostId,), access Admin, query (), body (), reply Empty;
+    /// How busy a host's machine was.
+    HostUsage: Get "/host/{host}/usage/{period}", path (HostId, Period), access Admin, query (), body (), reply reply::Usage;
 
     /// What changes from now on; waits up to 10 s.
     EventPoll: Get "/event", path (), access Admin, query (), body (), reply Vec<reply::Event>;

@@ -4,6 +4,7 @@
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
+use culvert_model::record::Period;
 use culvert_model::{HostId, Id};
 use ipnet::IpNet;
 
@@ -158,6 +159,10 @@ impl Display for Operation {
 
 impl Parameter for Operation {
     const EXAMPLES: &'static [&'static str] = &["start", "stop", "restart"];
+}
+
+impl Parameter for Period {
+    const EXAMPLES: &'static [&'static str] = &["1m", "5m", "30m", "2h", "1d"];
 }
 
 /// A route of a server, named by the network's text in lower-case hex, as [`RouteNetwork::id`] gives it.

@@ -24,7 +24,18 @@ pub struct Context {
     pub notify: Notify,
     /// The users of all roles.
     pub users: Users,
-    pub(crate) stop: watch::Receiver<bool>,
+    pub(crate) stop: watch::Receiver<Stop>,
+}
+
+/// What a process was told by signals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Nothing.
+    Not,
+    /// SIGTERM: it is started again.
+    Restart,
+    /// SIGINT: everything ends.
+    End,
 }
 
 impl Context {
@@ -32,6 +43,13 @@ impl Context {
     /// what it is answering and return; after two seconds it is dropped.
     pub async fn stopped(&self) {
         // The sender lives as long as the runtime; should it be gone, the process is ending, too.
-        let _ = self.stop.clone().wait_for(|stop| *stop).await;
+        let _ = self.stop.clone().wait_for(|stop| *stop != Stop::Not).await;
+    }
+
+    /// Whether the process was asked to end for good (SIGINT), and not only to be started again (SIGTERM): then it tells
+    /// others that it is gone.
+    #[must_use]
+    pub fn ends(&self) -> bool {
+        *self.stop.borrow() == Stop::End
     }
 }

@@ -4,6 +4,7 @@ use culvert_model::Role;
 use culvert_sandbox::Scope;
 use tokio::sync::watch;
 
+use crate::context::Stop;
 use crate::options::Arguments;
 use crate::{Context, Error, Notify, Sockets, Users, logging, options};
 
@@ -11,7 +12,7 @@ use crate::{Context, Error, Notify, Sockets, Users, logging, options};
 const KEPT: [&str; 3] = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"];
 
 /// Runs the prologue. The sender is for whoever hears the signals.
-pub(crate) fn run(role: Role) -> Result<(Context, watch::Sender<bool>), Error> {
+pub(crate) fn run(role: Role) -> Result<(Context, watch::Sender<Stop>), Error> {
     let sockets = Sockets::new(culvert_link::inherited::take()?);
     let level = std::env::var("CULVERT_LOG").ok();
     let stream = std::env::var("JOURNAL_STREAM").ok();
@@ -22,7 +23,7 @@ pub(crate) fn run(role: Role) -> Result<(Context, watch::Sender<bool>), Error> {
     users.check_own(role)?;
     logging::start(role, arguments.log.as_deref().or(level.as_deref()), stream.as_deref())?;
     confine(role, &arguments)?;
-    let (sender, stop) = watch::channel(false);
+    let (sender, stop) = watch::channel(Stop::Not);
     let context = Context {
         role,
         run: arguments.run,

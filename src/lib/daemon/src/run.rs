@@ -9,6 +9,7 @@ use culvert_model::Role;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+use crate::context::Stop;
 use crate::{Context, Error, Notify, prologue};
 
 /// How long a process may take to finish what it is answering.
@@ -50,7 +51,7 @@ where
         tokio::spawn(signals.forward(stop));
         let grace = async {
             // The sender lives in a task of this runtime until it has sent.
-            let _ = stopped.wait_for(|stop| *stop).await;
+            let _ = stopped.wait_for(|stop| *stop != Stop::Not).await;
             tokio::time::sleep(GRACE).await;
         };
         tokio::select! {
@@ -85,12 +86,11 @@ impl Signals {
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
-    async fn forward(mut self, stop: watch::Sender<bool>) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-        stop.send_replace(true);
+    async fn forward(mut self, stop: watch::Sender<Stop>) {
+        stop.send_replace(tokio::select! {
+            _ = self.terminate.recv() => Stop::Restart,
+            _ = self.interrupt.recv() => Stop::End,
+        });
         // Kept, so that those who ask later hear it, too.
         stop.closed().await;
     }

@@ -87,6 +87,8 @@ kinds! {
     Cluster = "cluster", version 1, scope None, announced true, [];
     /// A machine of the cluster. Its lease is its heartbeat.
     Host = "hosts", version 1, scope None, announced true, [index("by_name", &["name"])];
+    /// How busy a machine was, in buckets of one length: a record per host and length.
+    Usage = "usage", version 1, scope None, announced false, [index("by_host", &["host"])];
     /// Who may use the console and the API.
     Admin = "administrators", version 1, scope None, announced true,
         [unique("by_username", &["username"]), unique("by_token", &["token"])];
@@ -99,6 +101,8 @@ kinds! {
     Settings = "settings", version 1, scope None, announced true, [];
     /// An organisation with its CA certificate.
     Organization = "organizations", version 1, scope None, announced true, [index("by_name", &["name"])];
+    /// An organisation's API credentials.
+    OrganizationSecret = "organization_secrets", version 1, scope None, announced false, [];
     /// An organisation's CA key.
     CaKey = "ca_keys", version 1, scope None, announced false, [];
     /// Somebody who may connect.

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use culvert_lease::Contact;
-use culvert_model::{HostId, Kind, Millis, Record};
-use culvert_wire::bus::{Answer, Call, Claim, FRAME, Fault, Guard, Reply, Request, Row, Standing, Write};
+use culvert_model::{Kind, Millis, Record};
+use culvert_wire::bus::{Answer, Call, Claim, FRAME, Fault, Guard, Reply, Request, Row, Write};
 use culvert_wire::{decode, encode};
 use futures_util::{SinkExt, StreamExt};
 use tokio::net::UnixStream;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::codec::{Framed, LengthDelimitedCodec};
 
@@ -25,7 +25,7 @@ use crate::{Failure, Kept, News, Subscription, memory};
 const DEADLINE: Duration = Duration::from_secs(15);
 
 /// An outage may have gone unnoticed between two answers that are further apart, milliseconds. Longer than the 5 s at
-/// which processes look, shorter than the shortest lease (10 s) less the time after which it is renewed (3 s).
+/// which processes look, shorter than the shortest lease (a host's, 8.5 s) less the time after which it is renewed (2 s).
 pub const SILENCE: Millis = 6_000;
 
 /// Requests that wait for the stream.
@@ -41,6 +41,8 @@ pub struct Bus {
     numbers: Arc<AtomicU64>,
     reach: Arc<Reach>,
     told: Told,
+    /// How often the stream was opened.
+    pub(crate) opened: watch::Receiver<u64>,
 }
 
 /// How long the store has been in reach.
@@ -72,11 +74,11 @@ impl Bus {
     #[must_use]
     pub fn new(socket: impl Into<PathBuf>) -> Self {
         let (orders, queue) = mpsc::channel(QUEUE);
-        tokio::spawn(
-            Connection { socket: socket.into(), queue, asked: HashMap::new(), subscribers: HashMap::new() }.run(),
-        );
+        let (opens, opened) = watch::channel(0);
+        let (asked, subscribers) = (HashMap::new(), HashMap::new());
+        tokio::spawn(Connection { socket: socket.into(), queue, asked, subscribers, opens }.run());
         let reach = Reach { begun: Instant::now(), contact: Mutex::new(Contact::new(SILENCE)) };
-        Self { orders, numbers: Arc::default(), reach: Arc::new(reach), told: Told::default() }
+        Self { orders, numbers: Arc::default(), reach: Arc::new(reach), told: Told::default(), opened }
     }
 
     fn number(&self) -> u64 {
@@ -90,7 +92,7 @@ impl Bus {
         self.reach.contact.lock().unwrap_or_else(PoisonError::into_inner).uninterrupted()
     }
 
-    async fn ask(&self, request: Request) -> Result<Reply, Failure> {
+    pub(crate) async fn ask(&self, request: Request) -> Result<Reply, Failure> {
         let result = self.exchange(request).await;
         self.reach.note(&result);
         if let Ok(Reply::Rows { cached: true, .. }) = &result {
@@ -99,7 +101,7 @@ impl Bus {
         result
     }
 
-    async fn exchange(&self, request: Request) -> Result<Reply, Failure> {
+    pub(crate) async fn exchange(&self, request: Request) -> Result<Reply, Failure> {
         let late = if matches!(request, Request::Write { .. }) { Failure::Unknown } else { Failure::Unavailable };
         let (answer, answered) = oneshot::channel();
         let order = Order::Ask { call: Call { number: self.number(), request }, answer };
@@ -305,42 +307,6 @@ impl Bus {
         }
     }
 
-    /// This host's id, and milliseconds since 1970 by the store's clock.
-    ///
-    /// # Errors
-    ///
-    /// The store can't be reached.
-    pub async fn here(&self) -> Result<(HostId, Millis), Failure> {
-        match self.ask(Request::Here).await? {
-            Reply::Here { host, now } => Ok((host, now)),
-            _ => Err(unexpected()),
-        }
-    }
-
-    /// How it is with the store; answered while it is away, too.
-    ///
-    /// # Errors
-    ///
-    /// The bus can't be reached.
-    pub async fn standing(&self) -> Result<Standing, Failure> {
-        match self.exchange(Request::Standing).await? {
-            Reply::Standing(standing) => Ok(standing),
-            _ => Err(unexpected()),
-        }
-    }
-
-    /// Has the bus end, so that it is started again with what was changed in the state folder.
-    ///
-    /// # Errors
-    ///
-    /// The bus can't be reached.
-    pub async fn restart(&self) -> Result<(), Failure> {
-        match self.exchange(Request::Restart).await? {
-            Reply::Restarting => Ok(()),
-            _ => Err(unexpected()),
-        }
-    }
-
     /// News of every change to records of these kinds, from now on. A subscriber that does not read is told of a gap.
     pub async fn subscribe(&self, kinds: &[Kind]) -> Subscription {
         let (sender, news) = mpsc::channel(UNREAD);
@@ -359,7 +325,7 @@ fn random() -> [u8; 16] {
     bytes
 }
 
-fn unexpected() -> Failure {
+pub(crate) fn unexpected() -> Failure {
     Failure::Invalid("the bus answered something else than was asked".into())
 }
 
@@ -382,6 +348,7 @@ struct Connection {
     queue: mpsc::Receiver<Order>,
     asked: HashMap<u64, (Bytes, oneshot::Sender<Result<Reply, Fault>>)>,
     subscribers: HashMap<u64, (Bytes, Subscriber)>,
+    opens: watch::Sender<u64>,
 }
 
 /// A subscriber and whether it is owed a gap.
@@ -409,6 +376,7 @@ impl Connection {
             if let Ok(stream) = UnixStream::connect(&self.socket).await {
                 let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME).new_codec();
                 let begun = Instant::now();
+                self.opens.send_modify(|opens| *opens += 1);
                 if self.serve(Framed::new(stream, codec)).await.is_none() {
                     return;
                 }

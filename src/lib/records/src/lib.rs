@@ -6,6 +6,7 @@
 mod connection;
 mod damage;
 mod error;
+mod host;
 mod memory;
 mod query;
 mod subscription;

@@ -128,11 +128,11 @@ const OPENSSL: [(Place, Rights); 14] = joined(
     [(At("/etc/ssl/openssl.cnf"), Read), (At("/etc/pki/tls/openssl.cnf"), Read), (At("/usr/lib/ssl"), Read)],
 );
 
-/// [`COMMON`] and the bus's own folder.
-const STORE: [(Place, Rights); 13] = joined(COMMON, [(State("bus"), Write), (Named, Read)]);
+/// [`COMMON`], the bus's own folder, and how busy the processors are, which it writes down for administrators.
+const STORE: [(Place, Rights); 14] = joined(COMMON, [(State("bus"), Write), (Named, Read), (At("/proc/stat"), Read)]);
 
 /// [`STORE`], how names are found, and whom to trust.
-const DATABASE: [(Place, Rights); 21] = joined(
+const DATABASE: [(Place, Rights); 22] = joined(
     STORE,
     [
         (At("/etc/resolv.conf"), Read),

@@ -55,7 +55,7 @@ pub enum Request {
         /// In order; at most [`BATCH`].
         writes: Vec<Write>,
     },
-    /// Take a record's lease, if nobody holds it. Its epoch rises by one. Answered by [`Reply::Claimed`] or
+    /// Take a record's lease, if nobody holds it. Its epoch rises. Answered by [`Reply::Claimed`] or
     /// [`Reply::Refused`].
     Claim {
         /// The record's kind.
@@ -108,6 +108,12 @@ pub enum Request {
     Standing,
     /// End, so as to be started again with what was changed in the state folder. Answered by [`Reply::Restarting`].
     Restart,
+    /// Be that host from now on, which must be offline. Answered by [`Reply::Adopted`], after which the bus ends and
+    /// starts again as that host, or by [`Reply::Refused`].
+    Adopt {
+        /// Which host.
+        host: HostId,
+    },
 }
 
 /// A query over one index.
@@ -264,7 +270,7 @@ pub struct Guard {
 }
 
 /// A lease that somebody holds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claim {
     /// As it was given to [`Request::Claim`].
     pub owner: String,
@@ -320,6 +326,8 @@ pub enum Reply {
     Standing(Standing),
     /// The bus is about to end.
     Restarting,
+    /// The identity was taken; the bus starts again under it.
+    Adopted,
 }
 
 /// Where records are kept.

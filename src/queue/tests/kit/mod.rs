@@ -89,15 +89,7 @@ pub fn serve<S: Store>(folder: &TempDir, store: Arc<S>, host: HostId, role: Role
 /// An organisation without a CA.
 pub async fn organization(api: &Bus) -> Id {
     let id = Id::new();
-    let organization = Organization {
-        id,
-        name: "acme".into(),
-        auth_api: false,
-        auth_token: None,
-        auth_secret: None,
-        ca: None,
-        ca_expires: None,
-    };
+    let organization = Organization { id, name: "acme".into(), auth_api: false, ca: None, ca_expires: None };
     api.insert(&organization).await.expect("a new organisation");
     id
 }

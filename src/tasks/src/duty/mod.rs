@@ -6,6 +6,7 @@ mod orphans;
 mod pools;
 mod servers;
 
+use culvert_model::record::Host;
 use culvert_model::{HostId, Millis, Record};
 use culvert_records::{Bus, Failure, Query, Stored};
 
@@ -39,8 +40,10 @@ pub static DUTIES: [Duty; 5] = [
     Duty {
         name: "lost-hosts",
         what: "Sets hosts offline that no longer report.",
-        period: 5 * SECOND,
-        timeout: 10 * SECOND,
+        // It is due again when the first lease that it saw could run out.
+        period: Host::LEASE,
+        // Whoever dies while it runs has renewed its own lease at most a renewal before: this one ends first.
+        timeout: 5 * SECOND,
         work: Work::LostHosts,
     },
     Duty {
@@ -73,6 +76,23 @@ pub static DUTIES: [Duty; 5] = [
     },
 ];
 
+/// What came of a run that did what it is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    /// What it did, for people.
+    pub text: String,
+    /// In how many milliseconds it is due again, if it is known: at the latest when its period is over.
+    pub again: Option<Millis>,
+}
+
+impl Done {
+    /// Due again in its period.
+    #[must_use]
+    pub fn of(text: impl Into<String>) -> Self {
+        Self { text: text.into(), again: None }
+    }
+}
+
 /// What a run gets to work with.
 #[derive(Debug)]
 pub struct Desk<'a> {
@@ -85,19 +105,20 @@ pub struct Desk<'a> {
 }
 
 impl Duty {
-    /// Runs the task once. What it did, for people.
+    /// Runs the task once.
     ///
     /// # Errors
     ///
     /// The store can't be reached: what was done stays done.
-    pub async fn run(&self, desk: &Desk<'_>) -> Result<String, Failure> {
-        match self.work {
-            Work::LostHosts => hosts::run(desk).await,
-            Work::LostServers => servers::run(desk).await,
-            Work::Expired => expired::run(desk).await,
-            Work::Pools => pools::run(desk).await,
-            Work::LostRecords => orphans::run(desk).await,
-        }
+    pub async fn run(&self, desk: &Desk<'_>) -> Result<Done, Failure> {
+        let text = match self.work {
+            Work::LostHosts => return hosts::run(desk).await,
+            Work::LostServers => servers::run(desk).await?,
+            Work::Expired => expired::run(desk).await?,
+            Work::Pools => pools::run(desk).await?,
+            Work::LostRecords => orphans::run(desk).await?,
+        };
+        Ok(Done::of(text))
     }
 }
 

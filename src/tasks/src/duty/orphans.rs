@@ -4,7 +4,9 @@
 
 use std::collections::HashSet;
 
-use culvert_model::record::{Address, Certificate, CertificateKey, Connection, Organization, Server, User, UserSecret};
+use culvert_model::record::{
+    Address, Certificate, CertificateKey, Connection, Host, Organization, Server, Usage, User, UserSecret,
+};
 use culvert_model::{Id, Record};
 use culvert_records::{Failure, Query};
 
@@ -14,6 +16,7 @@ pub async fn run(desk: &Desk<'_>) -> Result<String, Failure> {
     let users = users(desk).await?;
     let certificates = certificates(desk).await?;
     let addresses = addresses(desk).await?;
+    usage(desk).await?;
     let connections = servers::remove(desk, all::<Connection>(desk.bus, Query::all()).await?).await?;
     let [users, certificates, connections] =
         [counted(users, "user"), counted(certificates, "certificate"), counted(connections, "connection")];
@@ -65,4 +68,15 @@ async fn addresses(desk: &Desk<'_>) -> Result<u64, Failure> {
         }
     }
     Ok(count)
+}
+
+/// The figures of hosts that were removed while they were being written.
+async fn usage(desk: &Desk<'_>) -> Result<(), Failure> {
+    let usage = all::<Usage>(desk.bus, Query::all()).await?;
+    let hosts: HashSet<_> =
+        all::<Host>(desk.bus, Query::all()).await?.into_iter().map(|stored| stored.record.id).collect();
+    for usage in usage.iter().map(|stored| &stored.record).filter(|usage| !hosts.contains(&usage.host)) {
+        desk.bus.delete::<Usage>(&usage.id).await?;
+    }
+    Ok(())
 }

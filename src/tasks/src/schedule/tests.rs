@@ -44,6 +44,16 @@ fn after_an_outage_whoever_began_comes_first() {
 }
 
 #[test]
+fn a_run_may_say_when_it_is_due_again() {
+    let due_after = |again| {
+        let done = Outcome::Done(Done { text: "done".into(), again: Some(again) });
+        after(duty(), &Task { attempts: 1, ..task(NOW).record }, done, HostId::new(), NOW, NOW + 70).0.due
+    };
+    assert_eq!(due_after(1_234), NOW + 70 + 1_234);
+    assert_eq!(due_after(duty().period * 2), NOW + 70 + duty().period, "never later than its period");
+}
+
+#[test]
 fn three_attempts_then_a_report() {
     let host = HostId::new();
     let failed = |attempts| {
@@ -67,7 +77,7 @@ proptest! {
     fn the_beat_is_kept(late in 0..10_000_000_u64, duration in 0..100_000_u64) {
         let task = task(NOW);
         let now = NOW + late + duration;
-        let done = Outcome::Done("done".into());
+        let done = Outcome::Done(Done::of("done"));
         let (next, report) = after(duty(), &task.record, done, HostId::new(), NOW + late, now);
         prop_assert!(next.due > now && next.due <= now + duty().period);
         prop_assert_eq!((next.due - NOW) % duty().period, 0);
@@ -102,7 +112,7 @@ proptest! {
                         match luck {
                             0 => continue,
                             1 => Outcome::Failed("luck".into()),
-                            _ => Outcome::Done("done".into()),
+                            _ => Outcome::Done(Done::of("done")),
                         }
                     };
                     stored.record = after(duty(), &stored.record, outcome, hosts[who], now, now).0;

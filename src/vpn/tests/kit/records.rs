@@ -19,15 +19,7 @@ pub fn host() -> HostId {
 
 /// The organisation 100.
 pub fn organization() -> Organization {
-    Organization {
-        id: id(100),
-        name: "org".into(),
-        auth_api: false,
-        auth_token: None,
-        auth_secret: None,
-        ca: Some(Bytes(vec![1])),
-        ca_expires: None,
-    }
+    Organization { id: id(100), name: "org".into(), auth_api: false, ca: Some(Bytes(vec![1])), ca_expires: None }
 }
 
 /// The server 200 of organisation 100.

@@ -97,6 +97,8 @@ impl Ledger<'_> {
             self.move_keys(kind, &row.id, &Vec::new(), &image.keys)?;
         }
         if let Some(lease) = row.lease.clone() {
+            // A record of an id that is gone does not begin below what came from elsewhere.
+            self.remember_epoch(&lease)?;
             self.keep(kind, row, lease)?;
         }
         Ok(())

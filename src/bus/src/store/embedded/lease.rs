@@ -2,7 +2,7 @@
 
 use culvert_model::{HostId, Kind, Millis};
 use culvert_wire::bus::{Claim, Lease, Refusal, Row};
-use rusqlite::params;
+use rusqlite::{OptionalExtension, params};
 
 use super::ledger::Ledger;
 use super::trouble::Stop;
@@ -32,7 +32,8 @@ impl Ledger<'_> {
         if row.lease.as_ref().is_some_and(|lease| lease.left > 0) {
             return Err(Stop::refused(Refusal::NotHeld { lease: row.lease }));
         }
-        let epoch = row.lease.as_ref().map_or(0, |lease| lease.epoch) + 1;
+        let last = row.lease.as_ref().map(|lease| Ok(lease.epoch)).unwrap_or_else(|| self.greatest_epoch())?;
+        let epoch = last + 1;
         let lease = Lease { host: owner.host, owner: owner.name.clone(), epoch, left: length };
         self.keep(kind, row, lease)
     }
@@ -43,10 +44,44 @@ impl Ledger<'_> {
         self.keep(kind, row, Lease { left: length, ..lease })
     }
 
+    /// Makes a held lease last longer under another word.
+    pub fn pass(
+        &self,
+        kind: Kind,
+        id: &str,
+        host: HostId,
+        claim: &Claim,
+        word: &str,
+        length: Millis,
+    ) -> Result<Row, Stop> {
+        let passed = Claim { owner: word.into(), epoch: claim.epoch };
+        let held =
+            self.held(kind, id, host, claim).or_else(|stop| self.held(kind, id, host, &passed).map_err(|_| stop));
+        let (row, lease) = held?;
+        self.keep(kind, row, Lease { left: length, owner: word.into(), ..lease })
+    }
+
     /// Gives a held lease up. Its epoch stays.
     pub fn release(&self, kind: Kind, id: &str, host: HostId, claim: &Claim) -> Result<(), Stop> {
         let (row, lease) = self.held(kind, id, host, claim)?;
         self.keep(kind, row, Lease { left: 0, ..lease }).map(drop)
+    }
+
+    /// The greatest epoch of a record that is gone: a new one of its id does not begin below it.
+    fn greatest_epoch(&self) -> Result<u64, Stop> {
+        let mut asked =
+            self.connection.prepare_cached("SELECT CAST(value AS INTEGER) FROM facts WHERE name = 'epoch'")?;
+        let epoch: Option<i64> = asked.query_row([], |row| row.get(0)).optional()?;
+        Ok(epoch.unwrap_or_default().max(0) as u64)
+    }
+
+    /// A record that had a lease goes.
+    pub fn remember_epoch(&self, lease: &Lease) -> Result<(), Stop> {
+        if lease.epoch > self.greatest_epoch()? {
+            let mut keep = self.connection.prepare_cached("INSERT OR REPLACE INTO facts VALUES ('epoch', ?)")?;
+            keep.execute([lease.epoch.to_string()])?;
+        }
+        Ok(())
     }
 
     fn held(&self, kind: Kind, id: &str, host: HostId, claim: &Claim) -> Result<(Row, Lease), Stop> {

@@ -94,7 +94,7 @@ impl Ledger<'_> {
         let image = body.map(|body| Image::of(kind, body)).transpose()?;
         let old = self.look(kind, id)?;
         let revision = old.as_ref().map_or(0, |row| row.revision) + 1;
-        self.remove(kind, id, None)?;
+        self.remove(kind, id, old.as_ref().ok())?;
         let (Some(image), Some(body)) = (image, body) else { return Ok(()) };
         self.connection.prepare_cached("INSERT INTO records VALUES (?, ?, ?, ?)")?.execute(params![
             kind.name(),
@@ -162,7 +162,7 @@ impl Ledger<'_> {
             self.connection.prepare_cached(table)?.execute(params![kind.name(), id])?;
         }
         self.changed(kind, id, 0, &image.object);
-        Ok(())
+        old.and_then(|old| old.lease.as_ref()).map_or(Ok(()), |lease| self.remember_epoch(lease))
     }
 
     /// The keys of a record that is there. Those that its body does not tell any more are gone: it may have been damaged

@@ -155,6 +155,11 @@ fn begin(path: &Path, name: &str, run: impl FnOnce() + Send + 'static) -> Result
 }
 
 impl Store for Embedded {
+    // One thread reads; what is written together is synced once.
+    const READS: usize = 2;
+    const PAGES: usize = 2;
+    const WRITES: usize = 64;
+
     async fn get(&self, kind: Kind, id: &str) -> Answer<Option<Row>> {
         match self.ask(Question::Get { kind, id: id.into() }).await? {
             Reading::Row(row) => Ok(row),
@@ -189,6 +194,10 @@ impl Store for Embedded {
 
     async fn renew(&self, kind: Kind, id: &str, host: HostId, claim: Claim, lease: Millis) -> Answer<Row> {
         row(self.order(Order::Renew { kind, id: id.into(), host, claim, length: lease }).await?)
+    }
+
+    async fn pass(&self, kind: Kind, id: &str, host: HostId, claim: Claim, word: String, lease: Millis) -> Answer<Row> {
+        row(self.order(Order::Pass { kind, id: id.into(), host, claim, word, length: lease }).await?)
     }
 
     async fn release(&self, kind: Kind, id: &str, host: HostId, claim: Claim) -> Answer<()> {

@@ -33,6 +33,8 @@ pub enum Order {
     Claim { kind: Kind, id: String, revision: Option<u64>, owner: Owner, length: Millis },
     /// Keep it.
     Renew { kind: Kind, id: String, host: HostId, claim: Claim, length: Millis },
+    /// Keep it under another word.
+    Pass { kind: Kind, id: String, host: HostId, claim: Claim, word: String, length: Millis },
     /// Give it up.
     Release { kind: Kind, id: String, host: HostId, claim: Claim },
     /// Put a body, or nothing, in the place of a record.
@@ -198,6 +200,9 @@ fn carry_out(ledger: &mut Ledger<'_>, order: &Order) -> Result<Outcome, Stop> {
         }
         Order::Renew { kind, id, host, claim, length } => {
             ledger.renew(*kind, id, *host, claim, *length).map(Outcome::Row)
+        }
+        Order::Pass { kind, id, host, claim, word, length } => {
+            ledger.pass(*kind, id, *host, claim, word, *length).map(Outcome::Row)
         }
         Order::Release { kind, id, host, claim } => ledger.release(*kind, id, *host, claim).map(|()| Outcome::Done),
         Order::Repair { kind, id, body } => ledger.repair(*kind, id, body.as_deref()).map(|()| Outcome::Done),

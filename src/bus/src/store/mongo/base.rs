@@ -11,7 +11,7 @@ use mongodb::error::Error;
 use mongodb::options::{CollectionOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
 use mongodb::{Client, ClientSession, Collection, Database};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::attempt::Course;
 use crate::store::Trouble;
@@ -31,8 +31,11 @@ const DEAD: Duration = Duration::from_millis(1000);
 /// The time for breaking a dead client's lock.
 const BREAK: Duration = Duration::from_millis(1000);
 
+/// A caller whose bus was started again asks again, under the same id, within this time.
+const YOUNG: Duration = Duration::from_secs(60);
+
 /// The batches that were done, by their write ids.
-const WRITES: &str = "writes";
+pub const WRITES: &str = "writes";
 
 /// The connection to the database.
 #[derive(Debug)]
@@ -46,6 +49,7 @@ pub struct Base {
     known: AtomicU64,
     /// Whether a read found nobody until its deadline, and nothing was answered since.
     away: AtomicBool,
+    since: Instant,
 }
 
 impl Base {
@@ -53,7 +57,15 @@ impl Base {
     #[must_use]
     pub fn new(client: Client, database: Database, host: HostId) -> Self {
         let requests = Semaphore::new(REQUESTS);
-        Self { host, client, database, requests, known: AtomicU64::new(0), away: AtomicBool::new(false) }
+        Self {
+            host,
+            client,
+            database,
+            requests,
+            known: AtomicU64::new(0),
+            away: AtomicBool::new(false),
+            since: Instant::now(),
+        }
     }
 
     /// The database itself.
@@ -133,6 +145,12 @@ impl Base {
     #[must_use]
     pub fn is_away(&self) -> bool {
         self.away.load(Ordering::Relaxed)
+    }
+
+    /// Whether what is asked may have been asked of this bus before it was started again.
+    #[must_use]
+    pub fn is_young(&self) -> bool {
+        self.since.elapsed() < YOUNG
     }
 
     /// The database was asked and is away, or not.

@@ -172,12 +172,17 @@ impl Base {
         session: &mut ClientSession,
     ) -> Result<(), Stop> {
         let revisions: Vec<Bson> = done.iter().map(|it| row::whole(it.as_ref().map_or(0, |it| it.revision))).collect();
+        let past: Vec<Bson> = done.iter().flatten().flat_map(|done| done.past.clone()).collect();
+        let mut entry = doc! { "at": "$$NOW", "v": { "$literal": revisions } };
+        if !past.is_empty() {
+            entry.insert("of", doc! { "$literal": past });
+        }
         let writes = self.writes();
         let written = writes
             .find_one_and_update(
                 // Never there: what is there has the time, and is met in the index on _id.
                 doc! { "_id": binary(id), "at": { "$exists": false } },
-                vec![doc! { "$set": { "at": "$$NOW", "v": { "$literal": revisions } } }],
+                vec![doc! { "$set": entry }],
             )
             .upsert(true)
             .projection(doc! { "_id": 1 })
@@ -230,7 +235,7 @@ fn remembered(raw: &RawDocumentBuf, plans: &[Plan]) -> Answer<Vec<Done>> {
         let mut done = Vec::with_capacity(plans.len());
         for revision in raw.get_array("v").map_err(|error| row::Damaged(error.to_string()))? {
             let RawBsonRef::Int64(revision) = revision? else { return Err(row::Damaged("v holds no numbers".into())) };
-            done.push(Done { revision: revision.try_into().unwrap_or(0), scope: None, at });
+            done.push(Done { revision: revision.try_into().unwrap_or(0), scope: None, at, past: Vec::new() });
         }
         Ok(done)
     };

@@ -37,7 +37,7 @@ const TLS_FILES: &str = "check the files that tlsCAFile and tlsCertificateKeyFil
 const DATABASE: &str = "culvert";
 
 /// What failed on the way to the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
     /// Reading the URI.
     Uri,
@@ -53,6 +53,10 @@ pub enum Step {
     Rights,
     /// What kind of servers these are.
     Topology,
+    /// Whether they are of a version that is known to do.
+    Version,
+    /// How their clock and this machine's go together.
+    Clock,
     /// What is in the database.
     Content,
 }
@@ -67,6 +71,8 @@ impl fmt::Display for Step {
             Self::Authentication => "authentication",
             Self::Rights => "rights",
             Self::Topology => "topology",
+            Self::Version => "version",
+            Self::Clock => "clock",
             Self::Content => "content",
         })
     }
@@ -86,6 +92,18 @@ impl ConnectError {
     #[must_use]
     pub fn new(step: Step, why: impl Into<String>, remedy: impl Into<String>) -> Self {
         Self { step, why: one_line(&why.into()), remedy: remedy.into() }
+    }
+
+    /// What is the matter.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        &self.why
+    }
+
+    /// What is the matter and what to do, without the step.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{}; {}", self.why, self.remedy)
     }
 }
 
@@ -113,10 +131,34 @@ pub struct Connected {
 ///
 /// Says what failed.
 pub async fn connect(uri: &str, host: HostId) -> Result<Connected, ConnectError> {
+    connect_with(options(uri, host).await?).await
+}
+
+/// The options that a URI comes to.
+///
+/// # Errors
+///
+/// Says what is wrong with it.
+pub async fn options(uri: &str, host: HostId) -> Result<ClientOptions, ConnectError> {
     let mut options = read(uri).await?;
-    let database = options.default_database.clone().unwrap_or_else(|| DATABASE.into());
-    let (handler, seen) = home::watch();
     fit(&mut options, host);
+    Ok(options)
+}
+
+/// The name of the database that records are kept in.
+#[must_use]
+pub fn database(options: &ClientOptions) -> String {
+    options.default_database.clone().unwrap_or_else(|| DATABASE.into())
+}
+
+/// Connects with such options.
+///
+/// # Errors
+///
+/// Says what failed.
+pub async fn connect_with(mut options: ClientOptions) -> Result<Connected, ConnectError> {
+    let database = database(&options);
+    let (handler, seen) = home::watch();
     options.sdam_event_handler = Some(handler);
     let client = Client::with_options(options.clone()).map_err(|error| of_options(&error))?;
     greet(&client, &options).await?;
@@ -195,6 +237,8 @@ fn fit(options: &mut ClientOptions, host: HostId) {
     options.max_pool_size.get_or_insert(CONNECTIONS);
     let selection = options.server_selection_timeout.unwrap_or(SELECTION);
     options.server_selection_timeout = Some(selection.min(SELECTION));
+    // With one server alone, nobody would be there after the next election.
+    options.direct_connection = None;
     options.retry_reads = Some(true);
     options.retry_writes = Some(true);
     options.selection_criteria = Some(SelectionCriteria::ReadPreference(ReadPreference::Primary));
@@ -258,15 +302,8 @@ pub fn of_schema(error: &SchemaError, database: &str) -> ConnectError {
     };
     match error.kind.as_ref() {
         ErrorKind::Authentication { .. } => of_authentication(error),
+        _ if demands_a_user(error) => nobody_named(),
         // Unauthorized
-        ErrorKind::Command(command) if command.code == 13 && command.message.contains("requires authentication") => {
-            let why = "the database demands a user, and the URI names none";
-            ConnectError::new(
-                Step::Authentication,
-                why,
-                "write mongodb://USER:PASSWORD@HOST:PORT/DATABASE?authSource=admin",
-            )
-        }
         ErrorKind::Command(command) if command.code == 13 => ConnectError::new(
             Step::Rights,
             // Behind this follows the whole command.
@@ -293,7 +330,24 @@ pub fn late(what: &str) -> ConnectError {
     ConnectError::new(Step::Connect, format!("the database does not {what} in time"), remedy)
 }
 
-fn of_authentication(error: &Error) -> ConnectError {
+/// Whether the database lets nobody do what was asked who has not logged in.
+#[must_use]
+pub fn demands_a_user(error: &Error) -> bool {
+    matches!(error.kind.as_ref(), ErrorKind::Command(command)
+        if command.code == 13 && command.message.contains("requires authentication"))
+}
+
+/// The database demands a user, and the URI names none.
+#[must_use]
+pub fn nobody_named() -> ConnectError {
+    let why = "the database demands a user, and the URI names none";
+    let remedy = "write mongodb://USER:PASSWORD@HOST:PORT/DATABASE?authSource=admin";
+    ConnectError::new(Step::Authentication, why, remedy)
+}
+
+/// The user is not let in.
+#[must_use]
+pub fn of_authentication(error: &Error) -> ConnectError {
     ConnectError::new(
         Step::Authentication,
         format!("the database does not let the user in: {}", error.kind),
@@ -301,7 +355,9 @@ fn of_authentication(error: &Error) -> ConnectError {
     )
 }
 
-fn of_options(error: &Error) -> ConnectError {
+/// The options cannot be used, or the files that they name.
+#[must_use]
+pub fn of_options(error: &Error) -> ConnectError {
     match error.kind.as_ref() {
         ErrorKind::InvalidTlsConfig { message, .. } => ConnectError::new(Step::Tls, message.clone(), TLS_FILES),
         ErrorKind::Io(error) => ConnectError::new(Step::Tls, error.to_string(), TLS_FILES),

@@ -30,6 +30,8 @@ enum Reason<'s> {
     Claim { word: u128, revision: Option<u64> },
     /// Something that takes a held lease.
     Held { host: HostId, claim: &'s Claim, releases: bool },
+    /// A new word for a held lease.
+    Passed { host: HostId, claim: &'s Claim, word: &'s str },
 }
 
 /// What a record tells of a step that found nothing.
@@ -62,7 +64,8 @@ impl Base {
         let set = doc! {
             "host": { "$literal": owner.host.to_string() },
             "owner": { "$literal": &owner.name },
-            "epoch": { "$add": [{ "$ifNull": ["$epoch", 0_i64] }, 1_i64] },
+            // The first one comes from the clock: it is not to be one that an earlier record of this id had.
+            "epoch": { "$add": [{ "$ifNull": ["$epoch", { "$toLong": "$$NOW" }] }, 1_i64] },
             "expires": { "$add": ["$$NOW", whole(lease)] },
             "claim": binary(word),
         };
@@ -79,6 +82,24 @@ impl Base {
         self.held(kind, id, set, Reason::Held { host, claim, releases: false }).await
     }
 
+    /// Makes a held lease last longer under another word.
+    ///
+    /// # Errors
+    ///
+    /// It is refused, or could not be done in time.
+    pub async fn pass(
+        &self,
+        kind: Kind,
+        id: &str,
+        host: HostId,
+        claim: &Claim,
+        word: &str,
+        lease: Millis,
+    ) -> Answer<Row> {
+        let set = doc! { "owner": { "$literal": word }, "expires": { "$add": ["$$NOW", whole(lease)] } };
+        self.held(kind, id, set, Reason::Passed { host, claim, word }).await
+    }
+
     /// Gives a held lease up.
     ///
     /// # Errors
@@ -92,7 +113,7 @@ impl Base {
 
     async fn held(&self, kind: Kind, id: &str, set: Document, reason: Reason<'_>) -> Answer<Row> {
         let mut filter = doc! { "_id": id };
-        if let Reason::Held { host, claim, .. } = &reason {
+        if let Reason::Held { host, claim, .. } | Reason::Passed { host, claim, .. } = &reason {
             filter.extend(held(*host, claim));
         }
         self.step(&Step { kind, id, filter, set, reason }).await
@@ -186,6 +207,16 @@ impl Step<'_> {
                     Some(_) if *releases && unsure => row::read(raw).map(Verdict::Done),
                     Some(refusal) => Ok(Verdict::Refused(refusal)),
                 }
+            }
+            Reason::Passed { host, claim, word } => {
+                let guard = |claim: Claim| Guard { revision: None, claim: Some(claim) };
+                let passed = guard(Claim { owner: (*word).into(), epoch: claim.epoch });
+                if unfulfilled(&passed, raw, *host)?.is_none() {
+                    // An attempt that got lost, or an earlier request.
+                    return row::read(raw).map(Verdict::Done);
+                }
+                let refusal = unfulfilled(&guard((*claim).clone()), raw, *host)?;
+                Ok(refusal.map_or(Verdict::Again, Verdict::Refused))
             }
         }
     }

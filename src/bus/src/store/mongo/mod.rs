@@ -8,6 +8,7 @@ mod attempt;
 mod base;
 mod batch;
 mod bulk;
+mod check;
 mod connect;
 mod document;
 mod home;
@@ -35,6 +36,7 @@ use tokio::time::timeout;
 
 use self::announce::{Announcer, change};
 use self::base::Base;
+pub use self::check::{Finding, check};
 pub use self::connect::{ConnectError, Step};
 use self::plan::{Done, Plan};
 use self::tail::Tailer;
@@ -145,6 +147,10 @@ impl Store for Mongo {
 
     async fn renew(&self, kind: Kind, id: &str, host: HostId, claim: Claim, lease: Millis) -> Answer<Row> {
         self.base.renew(kind, id, host, &claim, lease).await
+    }
+
+    async fn pass(&self, kind: Kind, id: &str, host: HostId, claim: Claim, word: String, lease: Millis) -> Answer<Row> {
+        self.base.pass(kind, id, host, &claim, &word, lease).await
     }
 
     async fn release(&self, kind: Kind, id: &str, host: HostId, claim: Claim) -> Answer<()> {

@@ -51,6 +51,8 @@ pub struct Done {
     pub scope: Option<String>,
     /// When, by the store's clock.
     pub at: u64,
+    /// What a deleted record remembered of the last writes.
+    pub past: Vec<Bson>,
 }
 
 /// What a record is like that a write did not find as it should be.
@@ -127,6 +129,7 @@ impl Plan {
         let filter = self.filter.clone();
         let change = match &self.deed {
             Deed::Remove => {
+                wanted.insert("w", 1);
                 return records
                     .find_one_and_delete(filter)
                     .projection(wanted)
@@ -156,7 +159,8 @@ impl Plan {
         };
         let revised = matches!(self.deed, Deed::Make(_) | Deed::Change(_));
         let revision = if revised { row::number(raw, "r")? } else { 0 };
-        Ok(Done { revision, scope, at: row::millis(raw, "at")? })
+        let past = if matches!(self.deed, Deed::Remove) { remembered::past(raw)? } else { Vec::new() };
+        Ok(Done { revision, scope, at: row::millis(raw, "at")?, past })
     }
 
     /// What is answered if the record is damaged.

@@ -3,12 +3,13 @@
 //!
 //! Single writes are remembered in the record itself, since then the write and the memory of it are one operation on one
 //! document. A batch, and a deletion (which leaves no document), are remembered in the collection `writes`, in the same
-//! transaction.
+//! transaction; a deletion takes along what the record remembered: whoever does not know whether a record was made may
+//! ask when it is gone again.
 
 use std::time::Duration;
 
 use mongodb::bson::raw::RawDocument;
-use mongodb::bson::{Bson, RawBsonRef, doc};
+use mongodb::bson::{Binary, Bson, RawBsonRef, doc};
 
 use super::row::{self, Damaged};
 
@@ -59,6 +60,35 @@ pub fn recall(raw: &RawDocument, id: u128, age: Duration) -> Result<Memory, Dama
     // A second of slack, should the next primary's clock be behind.
     let began = row::millis(raw, "now")?.saturating_sub(age.as_millis() as u64 + 1000);
     Ok(if count == MOST && oldest > began { Memory::Faded } else { Memory::NotDone })
+}
+
+/// What a record that is being deleted remembers of the last minute.
+pub fn past(raw: &RawDocument) -> Result<Vec<Bson>, Damaged> {
+    let Some(RawBsonRef::Array(writes)) = raw.get("w")? else { return Ok(Vec::new()) };
+    let oldest = row::millis(raw, "at")?.saturating_sub(FOR.as_millis() as u64);
+    let mut past = Vec::new();
+    for write in writes {
+        let Some(write) = write?.as_document() else { continue };
+        if let Some(RawBsonRef::Binary(id)) = write.get("i")?
+            && row::millis(write, "t")? >= oldest
+        {
+            let id = Binary { subtype: id.subtype, bytes: id.bytes.to_vec() };
+            past.push(doc! { "i": id, "r": row::whole(row::number(write, "r")?) }.into());
+        }
+    }
+    Ok(past)
+}
+
+/// The revision that a write made of a record that is gone, as the deletion has it.
+pub fn of_the_gone(raw: &RawDocument, id: u128) -> Result<Option<u64>, Damaged> {
+    let Some(RawBsonRef::Array(writes)) = raw.get("of")? else { return Ok(None) };
+    for write in writes {
+        let Some(write) = write?.as_document() else { continue };
+        if matches!(write.get("i")?, Some(RawBsonRef::Binary(it)) if it.bytes == id.to_be_bytes()) {
+            return row::number(write, "r").map(Some);
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

@@ -1,12 +1,15 @@
 //! The collections and their indexes, made at start. What others made is left alone.
 
 use culvert_model::{Index, Kind};
+use futures_util::TryStreamExt;
 use futures_util::future::try_join_all;
 use mongodb::bson::{Bson, Document, RawDocumentBuf, doc};
 use mongodb::error::{Error, ErrorKind};
 use mongodb::options::{CollectionOptions, IndexOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
+use mongodb::results::CollectionSpecification;
 use mongodb::{Collection, Database, IndexModel};
 
+use super::base::WRITES;
 use super::{span, tail};
 
 /// The collection of the messages, and its size in bytes.
@@ -47,14 +50,14 @@ fn local() -> CollectionOptions {
         .build()
 }
 
-/// Makes what is not there.
+/// The names of all collections, if none of them stands in our way.
 ///
 /// # Errors
 ///
-/// What is there is not ours, or the database did not do it.
-pub async fn make(database: &Database) -> Result<(), SchemaError> {
+/// What is there is not ours, or the database did not say.
+pub async fn look(database: &Database) -> Result<Vec<String>, SchemaError> {
     let existing = database.list_collections().await?;
-    let existing: Vec<_> = futures_util::TryStreamExt::try_collect(existing).await?;
+    let existing: Vec<CollectionSpecification> = existing.try_collect().await?;
     if let Some(messages) = existing.iter().find(|it| it.name == MESSAGES)
         && messages.options.capped != Some(true)
     {
@@ -64,15 +67,33 @@ pub async fn make(database: &Database) -> Result<(), SchemaError> {
         );
         return Err(SchemaError::Foreign(text));
     }
+    Ok(existing.into_iter().map(|it| it.name).collect())
+}
+
+/// Whether one of these names is a collection of ours.
+#[must_use]
+pub fn is_ours(name: &str) -> bool {
+    name == MESSAGES || name == WRITES || Kind::ALL.iter().any(|kind| kind.name() == name)
+}
+
+/// Makes what is not there.
+///
+/// # Errors
+///
+/// What is there is not ours, or the database did not do it.
+pub async fn make(database: &Database) -> Result<(), SchemaError> {
+    let existing = look(database).await?;
     make_messages(database).await?;
     // A transaction that makes its collection on the way would meet others that do the same.
-    let missing = |name: &str| !existing.iter().any(|it| it.name == name);
-    let named = Kind::ALL.iter().map(|kind| kind.name()).chain(["writes"]);
+    let missing = |name: &str| !existing.contains(&name.to_owned());
+    let named = Kind::ALL.iter().map(|kind| kind.name()).chain([WRITES]);
     try_join_all(named.filter(|name| missing(name)).map(|name| make_collection(database, name))).await?;
     try_join_all(Kind::ALL.iter().map(|kind| make_indexes(database, *kind))).await?;
     let options = IndexOptions::builder().name("by_time".to_owned()).expire_after(REMEMBERED).build();
     let by_time = IndexModel::builder().keys(doc! { "at": 1 }).options(options).build();
-    make_index(database, "writes", vec![by_time]).await
+    let options = IndexOptions::builder().name("by_origin".to_owned()).sparse(true).build();
+    let by_origin = IndexModel::builder().keys(doc! { "of.i": 1 }).options(options).build();
+    make_index(database, WRITES, vec![by_time, by_origin]).await
 }
 
 async fn make_collection(database: &Database, name: &str) -> Result<(), Error> {
@@ -122,15 +143,44 @@ async fn make_indexes(database: &Database, kind: Kind) -> Result<(), SchemaError
 async fn make_index(database: &Database, name: &str, models: Vec<IndexModel>) -> Result<(), SchemaError> {
     let collection = database.collection::<Document>(name);
     let made = collection.create_indexes(models).write_concern(super::base::majority()).await;
-    made.map(drop).map_err(|error| match error.kind.as_ref() {
+    let Err(error) = made else { return Ok(()) };
+    match error.kind.as_ref() {
         // IndexOptionsConflict, IndexKeySpecsConflict
-        ErrorKind::Command(command) if matches!(command.code, 85 | 86) => SchemaError::Foreign(format!(
-            "the collection {name} in {} has an index that stands in the way of Culvert's ({}): drop it",
-            database.name(),
-            command.message
-        )),
-        _ => error.into(),
-    })
+        ErrorKind::Command(command) if matches!(command.code, 85 | 86) => {
+            find_obstacle(database, name).await?;
+            Err(SchemaError::Foreign(format!(
+                "the collection {name} in {} has an index that stands in the way of Culvert's ({}): drop it",
+                database.name(),
+                command.message
+            )))
+        }
+        _ => Err(error.into()),
+    }
+}
+
+/// Looks for an index in this collection that has the name of one of ours and is another.
+///
+/// # Errors
+///
+/// There is one, or the database did not say.
+pub async fn find_obstacle(database: &Database, name: &str) -> Result<(), SchemaError> {
+    let Some(kind) = Kind::ALL.iter().find(|kind| kind.name() == name) else { return Ok(()) };
+    let there: Vec<IndexModel> = database.collection::<Document>(name).list_indexes().await?.try_collect().await?;
+    let named = |model: &IndexModel| model.options.as_ref().and_then(|options| options.name.clone());
+    let unique = |model: &IndexModel| model.options.as_ref().and_then(|options| options.unique) == Some(true);
+    for ours in kind.indexes() {
+        let model = model(ours);
+        let same = there.iter().find(|it| named(it).as_deref() == Some(ours.name));
+        if same.is_some_and(|it| unique(it) != ours.unique || !it.keys.keys().eq(model.keys.keys())) {
+            return Err(SchemaError::Foreign(format!(
+                "the collection {name} in {} has an index {} that is not Culvert's: run db.{name}.dropIndex(\"{}\") in its shell",
+                database.name(),
+                ours.name,
+                ours.name
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// An index of ours. Records in which a field of a unique index is empty are left out of it.

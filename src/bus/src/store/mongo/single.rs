@@ -7,7 +7,7 @@ use mongodb::error::Error;
 
 use super::attempt::{Course, Failure, OPERATION};
 use super::base::Base;
-use super::plan::{Done, Plan, Verdict};
+use super::plan::{Done, Plan, Verdict, binary};
 use super::remembered::{self, Memory};
 use super::row::{self, Damaged};
 use crate::store::{Answer, Trouble};
@@ -46,6 +46,13 @@ impl Base {
         course: &Course,
         session: &mut ClientSession,
     ) -> Result<Option<Answer<Done>>, Failure> {
+        if course.unsure() || self.is_young() {
+            // The record may be gone by now that an earlier attempt made or changed.
+            let gone = course.attempt(self.recall_gone(id, session)).await.map_err(Failure::harmless)?;
+            if let Some(done) = gone.and_then(|raw| of_the_gone(&raw, id).transpose()) {
+                return Ok(Some(done.map_err(|damage| plan.damaged(damage))));
+            }
+        }
         let records = self.records(plan.kind);
         let taken = match course.attempt(plan.carry_out(&records, session)).await {
             Ok(Some(raw)) => return Ok(Some(plan.done(&raw).map_err(|damage| plan.damaged(damage)))),
@@ -56,6 +63,11 @@ impl Base {
         // An earlier attempt may have got through, so this looks before it refuses.
         let raw = course.attempt(self.look(plan, session)).await.map_err(Failure::harmless)?;
         Ok(self.judge(id, plan, course, raw.as_ref(), taken).unwrap_or_else(|damage| Some(Err(plan.damaged(damage)))))
+    }
+
+    /// The deletion of a record that remembered this write.
+    async fn recall_gone(&self, id: u128, session: &mut ClientSession) -> Result<Option<RawDocumentBuf>, Error> {
+        self.writes().find_one(doc! { "of.i": binary(id) }).max_time(OPERATION).session(session).await
     }
 
     /// The record with what it remembers.
@@ -81,7 +93,7 @@ impl Base {
         if let Some(raw) = raw {
             match remembered::recall(raw, id, course.age())? {
                 Memory::Done(revision) => {
-                    let done = Done { revision, scope: None, at: row::millis(raw, "now")? };
+                    let done = Done { revision, scope: None, at: row::millis(raw, "now")?, past: Vec::new() };
                     return Ok(Some(Ok(done)));
                 }
                 Memory::Faded if course.unsure() => return Ok(Some(Err(Trouble::Fault(Fault::Unknown)))),
@@ -97,6 +109,11 @@ impl Base {
             (Verdict::Again, _) => None,
         })
     }
+}
+
+fn of_the_gone(raw: &RawDocumentBuf, id: u128) -> Result<Option<Done>, Damaged> {
+    let Some(revision) = remembered::of_the_gone(raw, id)? else { return Ok(None) };
+    Ok(Some(Done { revision, scope: None, at: row::millis(raw, "at")?, past: Vec::new() }))
 }
 
 fn refused(why: Refusal) -> Answer<Done> {

@@ -74,6 +74,15 @@ pub struct HostPage {
     pub hosts: Vec<Host>,
 }
 
+/// How busy a host's machine was: moments in seconds since 1970, each with a share from 0 to 1.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Usage {
+    /// The processors' load.
+    pub cpu: Vec<(u64, f64)>,
+    /// The memory in use.
+    pub mem: Vec<(u64, f64)>,
+}
+
 /// Something changed.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Event {

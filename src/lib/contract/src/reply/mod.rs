@@ -9,7 +9,7 @@ mod work;
 use serde::Serialize;
 
 pub use access::{Admin, AdminListItem, Authenticated, LoggedIn, Organization, OrganizationPage, State};
-pub use cluster::{Event, Host, HostPage, LogEntry, Logs, Status};
+pub use cluster::{Event, Host, HostPage, LogEntry, Logs, Status, Usage};
 pub use server::{Route, RouteListItem, Server, ServerHost, ServerOrg, ServerOutput, ServerPage, ServerStatus};
 pub use user::{
     KeyLink, PortForward, Profiles, User, UserDetail, UserDevice, UserList, UserPage, UserSearch, UserServer,
@@ -62,7 +62,7 @@ pub struct Empty {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Null;
 
-json!(Empty, Null, Settings, Cluster, OrganizationPage, HostPage, ServerPage);
+json!(Empty, Null, Settings, Cluster, OrganizationPage, HostPage, ServerPage, Usage);
 
 impl<T: Serialize + Send + 'static> Reply for Vec<T> {
     fn into_bytes(self) -> Vec<u8> {

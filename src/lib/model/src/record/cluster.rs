@@ -125,6 +125,16 @@ pub struct Host {
 }
 record!(Host);
 
+impl Host {
+    /// How long a host's lease lasts, and how often its bus renews it, milliseconds. Whoever vanishes is offline for all
+    /// within 10 s: after the lease's 8.5 s somebody who was waiting for that moment looks, at most half a second late.
+    /// What is left between renewal and end is longer than the 6 s of silence that nobody may take for contact
+    /// (`culvert_records::SILENCE`).
+    pub const LEASE: Millis = 8_500;
+    /// See [`Host::LEASE`].
+    pub const RENEWAL: Millis = 2_000;
+}
+
 /// The cluster's settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

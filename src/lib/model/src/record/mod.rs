@@ -4,6 +4,7 @@
 
 mod access;
 mod cluster;
+mod usage;
 mod user;
 mod vpn;
 mod work;
@@ -13,9 +14,10 @@ use serde::de::DeserializeOwned;
 
 pub use access::{Admin, AdminSecret, Nonce, Session, Tls, TlsKey};
 pub use cluster::{Cluster, ClusterState, Host, HostStatus, Log, Migration, Settings};
+pub use usage::{Bucket, Period, Usage};
 pub use user::{
-    CaKey, Certificate, CertificateKey, CertificateState, Organization, PortForward, ProfileLink, Purpose, User,
-    UserSecret,
+    CaKey, Certificate, CertificateKey, CertificateState, Organization, OrganizationSecret, PortForward, ProfileLink,
+    Purpose, User, UserSecret,
 };
 pub use vpn::{Address, Connection, Instance, InstanceState, Output, Route, Server, ServerKey};
 pub use work::{Job, JobState, Priority, Task, Work};

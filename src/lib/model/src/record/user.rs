@@ -12,18 +12,26 @@ pub struct Organization {
     pub id: Id,
     /// Its name.
     pub name: String,
-    /// Kept for the contract's sake; nothing authenticates with it.
+    /// Whether it has an [`OrganizationSecret`].
     pub auth_api: bool,
-    /// Likewise.
-    pub auth_token: Option<String>,
-    /// Likewise.
-    pub auth_secret: Option<String>,
     /// The CA's certificate, DER. Empty until the queue has made it.
     pub ca: Option<Bytes>,
     /// The end of the CA's validity, milliseconds since 1970.
     pub ca_expires: Option<Millis>,
 }
 record!(Organization);
+
+/// An organisation's API credentials, under its id. Kept for the contract's sake: nothing lets anybody in with them yet.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OrganizationSecret {
+    /// The organisation's id.
+    pub id: Id,
+    /// Their public half: 32 alphanumeric characters.
+    pub auth_token: String,
+    /// Their secret half, likewise.
+    pub auth_secret: String,
+}
+record!(OrganizationSecret);
 
 /// An organisation's CA key.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
