@@ -70,6 +70,7 @@ impl From<Trouble> for Unusable {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Fault(Fault::Invalid(why)) => Self::Damaged(why),
+            Trouble::Damaged(damage) => Self::Damaged(damage.why),
             _ => Self::Away,
         }
     }

@@ -3,7 +3,9 @@
 
 pub mod choice;
 pub mod cluster;
+pub mod damaged;
 pub mod errand;
+pub mod format;
 pub mod heartbeat;
 pub mod identity;
 pub mod process;

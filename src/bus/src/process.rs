@@ -15,13 +15,14 @@ use tokio::time::{sleep, timeout};
 
 use crate::choice::{Choice, Move, Uri};
 use crate::cluster;
+use crate::format::{Release, prepare, upkeep};
 use crate::heartbeat::{Copied, Heart, Standing, Words};
 use crate::identity::{Identity, IdentityError};
 use crate::server::{Adoption, Server};
 use crate::store::embedded::Embedded;
 use crate::store::frozen::Frozen;
 use crate::store::mongo::Mongo;
-use crate::store::{Awaited, Cache, Store};
+use crate::store::{Awaited, Cache, Store, Versioned};
 use crate::transfer::export::Export;
 use crate::transfer::file;
 use crate::transfer::import::Import;
@@ -96,20 +97,23 @@ impl Bus {
             }
             None => {}
         }
-        let store = Embedded::open(&file::store(&self.folder), self.identity.host)?;
+        let file = file::store(&self.folder);
+        let store = Embedded::open(&file, self.identity.host)?;
         cluster::ensure(&store).await?;
-        let store = Arc::new(store);
+        prepare(&store, &file, &Release::THIS).await?;
+        let store = shown(&Arc::new(store));
         self.serve(&store, self.server(&store, None, &Told::of(Keeper::Embedded)), self.words()?.alone()).await
     }
 
     /// A member of a cluster.
     async fn member(&self, uri: &Uri) -> Ended {
-        let (store, cache) = (Arc::new(Awaited::default()), Arc::new(Cache::default()));
+        let (awaited, cache) = (Arc::new(Awaited::default()), Arc::new(Cache::default()));
+        let store = shown(&awaited);
         let server = self.server(&store, Some(cache.clone()), &Told::of(Keeper::Mongo));
         let words = self.words()?;
         tokio::select! {
             served = self.serve(&store, server, words) => served,
-            () = async { store.arrive(Arc::new(reach(uri, self.identity.host).await)).await } => Err(driver_ended()),
+            () = async { awaited.arrive(Arc::new(reach(uri, self.identity.host).await)).await } => Err(driver_ended()),
             () = cache.follow(&*store) => Err(driver_ended()),
         }
     }
@@ -131,7 +135,8 @@ impl Bus {
         let store = Embedded::open(&file::store(&self.folder), self.identity.host)?;
         cluster::ensure(&store).await?;
         let store = Arc::new(Frozen::new(Arc::new(store), journal.phase() == Phase::Committing));
-        let server = self.server(&store, None, &told);
+        let served = shown(&store);
+        let server = self.server(&served, None, &told);
         let restart = server.restart();
         let import = Import { folder: self.folder.clone(), uri, host: self.identity.host };
         let moved = async {
@@ -141,7 +146,7 @@ impl Bus {
         };
         let words = self.words()?.alone();
         tokio::select! {
-            served = self.serve(&store, server, words) => served,
+            served = self.serve(&served, server, words) => served,
             () = moved => Ok(()),
         }
     }
@@ -162,7 +167,8 @@ impl Bus {
         let (mut journal, told) = (self.or_begun(journal)?, Told::of(Keeper::Mongo));
         let (awaited, cache) = (Arc::new(Awaited::default()), Arc::new(Cache::default()));
         let store = Arc::new(Frozen::new(awaited.clone(), journal.phase() == Phase::Committing));
-        let server = self.server(&store, Some(cache.clone()), &told);
+        let served = shown(&store);
+        let server = self.server(&served, Some(cache.clone()), &told);
         let restart = server.restart();
         let export = Export { folder: self.folder.clone(), host: self.identity.host };
         let moved = async {
@@ -177,9 +183,9 @@ impl Bus {
         };
         let words = self.words()?;
         tokio::select! {
-            served = self.serve(&store, server, words) => served,
+            served = self.serve(&served, server, words) => served,
             () = moved => Err(driver_ended()),
-            () = cache.follow(&*awaited) => Err(driver_ended()),
+            () = cache.follow(&*served) => Err(driver_ended()),
         }
     }
 
@@ -204,7 +210,7 @@ impl Bus {
         Server::new(store.clone(), cache, self.identity.host, roles).telling(told.clone())
     }
 
-    async fn serve<S: Store>(&self, store: &Arc<S>, server: Server<S>, words: Words) -> Ended {
+    async fn serve<S: Store>(&self, store: &Arc<Versioned<S>>, server: Server<Versioned<S>>, words: Words) -> Ended {
         let mut heart = Heart::new(self.identity.clone(), words);
         let (stop, stopped) = watch::channel(false);
         let (adoptions, mut wishes) = mpsc::channel::<Adoption>(1);
@@ -219,6 +225,8 @@ impl Bus {
                 () = &mut served => return Ok(()),
                 copied = heart.run(&**store) => return start.refused(copied, &mut served).await,
                 () = start.say_ready(standing) => {}
+                unusable = store.follow() => return Err(unusable.into()),
+                () = upkeep(store.inner(), Release::THIS, host) => {}
                 () = usage::run(&**store, host, measured) => {}
                 Some((host, answer)) = wishes.recv() => {
                     let adopted = heart.adopt(&**store, host).await;
@@ -249,6 +257,11 @@ impl Bus {
     fn words(&self) -> Result<Words, IdentityError> {
         Words::keep(&self.folder).map_err(|error| IdentityError::Io(self.folder.display().to_string(), error))
     }
+}
+
+/// A store in the shape that this release knows.
+fn shown<S: Store>(store: &Arc<S>) -> Arc<Versioned<S>> {
+    Arc::new(Versioned::new(store.clone(), Release::THIS))
 }
 
 fn driver_ended() -> Box<dyn Error> {

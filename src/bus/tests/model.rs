@@ -220,7 +220,7 @@ fn plain<T>(answer: Answer<T>) -> Result<T, (u16, Refusal)> {
         Ok(value) => Ok(value),
         Err(Trouble::Refused { write, why: Refusal::NotHeld { .. } }) => Err((write, Refusal::NotHeld { lease: None })),
         Err(Trouble::Refused { write, why }) => Err((write, why)),
-        Err(Trouble::Fault(fault)) => panic!("the store works: {fault:?}"),
+        Err(trouble) => panic!("the store works: {trouble:?}"),
     }
 }
 

@@ -32,6 +32,10 @@ impl Distant {
 }
 
 impl Store for Distant {
+    const READS: usize = Embedded::READS;
+    const PAGES: usize = Embedded::PAGES;
+    const WRITES: usize = Embedded::WRITES;
+
     async fn get(&self, kind: Kind, id: &str) -> Answer<Option<Row>> {
         self.there()?.get(kind, id).await
     }
@@ -59,6 +63,9 @@ impl Store for Distant {
     }
     async fn sweep(&self, kind: Kind, index: &str, before: i64) -> Answer<u64> {
         self.there()?.sweep(kind, index, before).await
+    }
+    async fn repair(&self, kind: Kind, id: &str, body: Option<Vec<u8>>) -> Answer<()> {
+        self.there()?.repair(kind, id, body).await
     }
     async fn now(&self) -> Answer<Millis> {
         self.there()?.now().await
@@ -131,6 +138,7 @@ fn host(name: &str) -> Host {
         name: name.into(),
         hostname: name.into(),
         version: "1".into(),
+        format: 1,
         status: HostStatus::Online,
         started: 1,
         cores: 1,

@@ -8,7 +8,7 @@ mod conformance;
 mod mongod;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -230,8 +230,8 @@ fn after(mut steps: usize) -> impl FnMut() -> bool {
 }
 
 /// So many steps after the journal says that the last write may be done.
-fn committing(folder: &Path, steps: usize) -> impl FnMut() -> bool {
-    let (folder, mut after) = (folder.to_owned(), after(steps));
+fn committing(folder: PathBuf, steps: usize) -> impl FnMut() -> bool {
+    let mut after = after(steps);
     move || begun(&folder).phase() == Phase::Committing && after()
 }
 
@@ -246,12 +246,12 @@ async fn count<S: Store>(store: &S, kind: Kind) -> u64 {
 
 /// The records move in while the process dies again and again, each time a little later; whatever was acknowledged in
 /// between is there in the end.
-async fn import_with_crashes<C: FnMut() -> bool>(crash: impl Fn(&Path, usize) -> C) -> (u32, Vec<Phase>) {
+async fn import_with_crashes<C: FnMut() -> bool>(crash: impl Fn(PathBuf, usize) -> C) -> (u32, Vec<Phase>) {
     let (set, folder, host) = (ReplicaSet::start(1).expect("a replica set"), folder(), HostId::new());
     let path = file::store(folder.path());
     fill(&Embedded::open(&path, host).expect("the store opens"), host).await;
     let import = Import { folder: folder.path().into(), uri: uri(&set, folder.path(), "culvert"), host };
-    let (mut acknowledged, mut crashes) = (0, 0);
+    let (mut acknowledged, mut crashes) = (0_u32, 0_u32);
     let mut phases = Vec::new();
     loop {
         let mut journal = begun(folder.path());
@@ -267,7 +267,7 @@ async fn import_with_crashes<C: FnMut() -> bool>(crash: impl Fn(&Path, usize) ->
             Ok(_) => acknowledged += 1,
             Err(_) => assert_ne!(journal.phase(), Phase::Copying, "who is still copying serves on"),
         }
-        let crash = crash(folder.path(), crashes as usize);
+        let crash = crash(folder.path().into(), crashes as usize);
         let ended = crash_when(crash, import.run(&mut journal, &store, &told)).await;
         crashes += u32::from(!ended);
     }

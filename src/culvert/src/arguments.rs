@@ -99,6 +99,49 @@ pub struct Wanted {
 pub enum StoreCommand {
     /// Say step by step whether a MongoDB can be used, and what to do if not. Needs root.
     Check(Database),
+    /// Bring the records to the format of this version now, instead of within a minute. Needs root.
+    Migrate(Migrating),
+    /// Name the records that somebody or a disk has damaged. Needs root.
+    Damaged(Kept),
+    /// Put a good record, read from standard input, in the place of a damaged one. Needs root.
+    Repair(Repairing),
+}
+
+/// Where records are kept.
+#[derive(Debug, Args)]
+pub struct Kept {
+    /// Where the records are [default: where the appliance keeps them]
+    #[arg(long, value_name = "embedded|mongodb://...|@FILE")]
+    pub store: Option<String>,
+    /// Which appliance is meant.
+    #[command(flatten)]
+    pub place: Place,
+}
+
+/// What `culvert store migrate` is told.
+#[derive(Debug, Args)]
+pub struct Migrating {
+    /// Only say what would be changed, and which hosts keep the format back.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Where the records are.
+    #[command(flatten)]
+    pub kept: Kept,
+}
+
+/// What `culvert store repair` is told.
+#[derive(Debug, Args)]
+pub struct Repairing {
+    /// The record's kind, as `culvert store damaged` names it.
+    pub kind: String,
+    /// The record's id.
+    pub id: String,
+    /// Remove it, instead of reading another from standard input.
+    #[arg(long)]
+    pub delete: bool,
+    /// Where the records are.
+    #[command(flatten)]
+    pub kept: Kept,
 }
 
 /// A database, and the appliance that is to use it.

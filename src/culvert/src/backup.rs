@@ -106,7 +106,11 @@ fn choose(state: &Path, uri: &str) -> Result<(), Trouble> {
 }
 
 /// Where the appliance's records are: as it was said, as the running one says, or as the configuration does.
-fn place(appliance: &Appliance, given: Option<&str>) -> Result<wire::Place, Trouble> {
+///
+/// # Errors
+///
+/// They are being moved, or what was said or configured makes no sense.
+pub fn place(appliance: &Appliance, given: Option<&str>) -> Result<wire::Place, Trouble> {
     let kept = || {
         let read = std::fs::read_to_string(appliance.state.join("bus/uri"));
         read.map(|uri| wire::Place::Mongo(uri.trim().into()))

@@ -4,12 +4,15 @@ use std::io::Read;
 use std::path::Path;
 use std::process::ExitCode;
 
-use culvert_wire::errand::{Errand, Report};
+use culvert_wire::errand::{Errand, Place, Report};
 use serde_json::json;
 
-use crate::arguments::{Database, Output};
+use crate::arguments::{Database, Kept, Migrating, Output, Repairing};
+use crate::backup;
+use crate::cluster::running::Appliance;
 use crate::configuration::Trouble;
 use crate::errand;
+use crate::machine;
 use crate::print::{print, say};
 
 /// `culvert store check`.
@@ -38,6 +41,72 @@ pub fn check(given: &Database, output: Output) -> Result<ExitCode, Trouble> {
         return done.map(|_| ExitCode::SUCCESS);
     }
     print(&format!("{}\n", done?))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `culvert store migrate`.
+///
+/// # Errors
+///
+/// Hosts keep the format back, or the store does not answer.
+pub fn migrate(given: &Migrating, output: Output) -> Result<ExitCode, Trouble> {
+    carry_out(&given.kept, output, |place| Ok(Errand::Migrate { place, dry: given.dry_run }))
+}
+
+/// `culvert store damaged`.
+///
+/// # Errors
+///
+/// The store does not answer.
+pub fn damaged(given: &Kept, output: Output) -> Result<ExitCode, Trouble> {
+    carry_out(given, output, |place| Ok(Errand::Damaged { place }))
+}
+
+/// `culvert store repair`.
+///
+/// # Errors
+///
+/// There is no such record, it is not damaged, or what was given is no good one: nothing was changed.
+pub fn repair(given: &Repairing, output: Output) -> Result<ExitCode, Trouble> {
+    let Repairing { kind, id, delete, kept } = given;
+    carry_out(kept, output, |place| {
+        let body = if *delete { None } else { Some(record()?) };
+        Ok(Errand::Repair { place, kind: kind.clone(), id: id.clone(), body })
+    })
+}
+
+/// A record from standard input.
+fn record() -> Result<String, Trouble> {
+    let mut text = String::new();
+    let read = std::io::stdin().take(1 << 20).read_to_string(&mut text);
+    read.map_err(|error| Trouble::Failed(format!("the record can't be read from standard input: {error}")))?;
+    Ok(text.trim().to_owned())
+}
+
+/// Sends an errand about the records, wherever they are, and prints what it found, line by line.
+fn carry_out(
+    given: &Kept,
+    output: Output,
+    errand: impl FnOnce(Place) -> Result<Errand, Trouble>,
+) -> Result<ExitCode, Trouble> {
+    machine::demand_root()?;
+    let appliance = Appliance::of(given.place.absolute());
+    let errand = errand(backup::place(&appliance, given.store.as_deref())?)?;
+    let (mut found, mut broken) = (Vec::new(), None);
+    let text = errand::send(&appliance.state, &errand, None, |report| {
+        let Report::Step { name, good, text } = report else { return };
+        if output == Output::Text {
+            broken = broken.take().or(print(&format!("{name}: {text}\n")).err());
+        }
+        found.push(json!({ "name": name, "good": good, "text": text }));
+    })?;
+    if let Some(trouble) = broken {
+        return Err(trouble);
+    }
+    match output {
+        Output::Json => print(&format!("{}\n", json!({ "found": found, "text": text })))?,
+        Output::Text => print(&format!("{text}\n"))?,
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -35,6 +35,7 @@ fn host(id: HostId) -> Host {
         sync_address: None,
         availability_group: "default".into(),
         priority: 0,
+        format: 1,
     }
 }
 

@@ -14,6 +14,7 @@ fn gone(name: &str) -> Host {
         id: HostId::new(),
         name: name.into(),
         hostname: "gate.example.org".into(),
+        format: 1,
         version: "0".into(),
         status: HostStatus::Offline,
         started: 0,

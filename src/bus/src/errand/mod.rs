@@ -3,6 +3,9 @@
 
 mod backup;
 mod check;
+mod damaged;
+mod migrate;
+mod place;
 mod restore;
 mod survey;
 
@@ -65,6 +68,14 @@ async fn carry_out(
     let archive = archive.ok_or("there is no archive");
     match errand {
         Errand::Check { uri } => check::run(&uri, reporter).await,
+        Errand::Migrate { place, dry: true } => place::with(folder, place, true, migrate::Look { reporter }).await,
+        Errand::Migrate { place, dry: false } => {
+            place::with(folder, place, false, migrate::Migrate { folder, reporter }).await
+        }
+        Errand::Damaged { place } => place::with(folder, place, true, damaged::List { reporter }).await,
+        Errand::Repair { place, kind, id, body } => {
+            place::with(folder, place, false, damaged::Repair { kind, id, body }).await
+        }
         Errand::Survey { uri } => survey::run(&uri, reporter).await,
         Errand::Backup { from, passphrase } => backup::write(folder, from, &passphrase, archive?, reporter).await,
         Errand::Verify { passphrase } => backup::verify(&passphrase, archive?, reporter).await,

@@ -1,7 +1,7 @@
 //! What a machine says of itself in its host's record.
 
 use culvert_model::record::{Cluster, ClusterState, Host, HostStatus};
-use culvert_model::{HostId, Kind, Millis, Record};
+use culvert_model::{FORMAT, HostId, Kind, Millis, Record};
 use culvert_wire::bus::{Claim, Fault, Guard, Row, Write};
 use serde_json::{Map, Value};
 
@@ -44,6 +44,7 @@ impl Machine {
             name: if short.is_empty() || short == "localhost" { generated() } else { short.into() },
             hostname: self.hostname.clone(),
             version: env!("CARGO_PKG_VERSION").into(),
+            format: FORMAT,
             status: HostStatus::Online,
             started: self.started.unwrap_or_default(),
             cores: self.cores,
@@ -63,7 +64,7 @@ impl Machine {
         // A record that cannot be read is replaced.
         let mut body: Map<String, Value> = serde_json::from_slice(old).unwrap_or_default();
         for (field, value) in new {
-            let ours = ["id", "hostname", "version", "status", "started", "cores"].contains(&field.as_str());
+            let ours = ["id", "hostname", "version", "format", "status", "started", "cores"].contains(&field.as_str());
             if ours || !body.contains_key(&field) {
                 body.insert(field, value);
             }
@@ -77,12 +78,18 @@ impl Machine {
             self.started = Some(store.now().await?);
         }
         let (kind, id) = (Host::KIND, self.id());
-        if store.get(kind, &id).await?.is_some() {
-            return Ok(());
+        let new = bytes(&object(&self.new_record()));
+        match store.get(kind, &id).await {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => {
+                let mut writes = vec![Write::Insert { kind, id, body: new }];
+                writes.extend(still_ready(store).await?);
+                store.write(write_id(), writes).await.map(drop)
+            }
+            // What an administrator set is lost with it; without this, the host would be.
+            Err(Trouble::Damaged(_)) => store.repair(kind, &id, Some(new)).await,
+            Err(trouble) => Err(trouble),
         }
-        let mut writes = vec![Write::Insert { kind, id, body: bytes(&object(&self.new_record())) }];
-        writes.extend(still_ready(store).await?);
-        store.write(write_id(), writes).await.map(drop)
     }
 
     /// Brings the record up to date, under the lease.

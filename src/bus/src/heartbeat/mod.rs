@@ -190,7 +190,7 @@ impl Heart {
                 Ok((claim, _)) => return Ok(Some(claim)),
                 // Somebody was faster: that is seen at the next look.
                 Err(Trouble::Refused { .. }) => {}
-                Err(Trouble::Fault(_)) => sleep(PAUSE).await,
+                Err(Trouble::Fault(_) | Trouble::Damaged(_)) => sleep(PAUSE).await,
             }
         }
     }
@@ -230,7 +230,7 @@ impl Heart {
                     tracing::info!("this host's lease was lost: {}", reason(&why));
                     return;
                 }
-                Err(Trouble::Fault(_)) => sleep(PAUSE).await,
+                Err(Trouble::Fault(_) | Trouble::Damaged(_)) => sleep(PAUSE).await,
             }
         }
     }

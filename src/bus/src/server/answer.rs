@@ -35,6 +35,7 @@ pub async fn answer<S: Store>(server: &Server<S>, request: Request, verdict: Ver
     match done.await {
         Ok(Ok(reply)) => Ok(reply),
         Ok(Err(Trouble::Refused { write, why })) => Ok(Reply::Refused { write, why }),
+        Ok(Err(Trouble::Damaged(damage))) => Err(Fault::Invalid(damage.to_string())),
         Ok(Err(Trouble::Fault(fault))) => Err(fault),
         Err(_) => Err(late),
     }
@@ -118,9 +119,9 @@ async fn find<S: Store>(server: &Server<S>, query: Find) -> Answer<Reply> {
     let _turn = server.pages.acquire().await;
     let cache = server.cache.as_ref().filter(|_| cached(query.kind));
     match (server.store.find(query.clone()).await, cache) {
-        (Ok(Found { rows, next }), _) => Ok(Reply::Rows { rows, next, cached: false }),
+        (Ok(Found { rows, next, .. }), _) => Ok(Reply::Rows { rows, next, cached: false }),
         (Err(Trouble::Fault(Fault::Unavailable)), Some(cache)) => match cache.find(&query) {
-            Some(Found { rows, next }) => Ok(Reply::Rows { rows, next, cached: true }),
+            Some(Found { rows, next, .. }) => Ok(Reply::Rows { rows, next, cached: true }),
             None => Err(Trouble::Fault(Fault::Unavailable)),
         },
         (Err(trouble), _) => Err(trouble),

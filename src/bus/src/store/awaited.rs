@@ -90,6 +90,10 @@ impl<S: Store> Store for Awaited<S> {
         self.store()?.sweep(kind, index, before).await
     }
 
+    async fn repair(&self, kind: Kind, id: &str, body: Option<Vec<u8>>) -> Answer<()> {
+        self.store()?.repair(kind, id, body).await
+    }
+
     async fn now(&self) -> Answer<Millis> {
         self.store()?.now().await
     }

@@ -10,7 +10,7 @@ use culvert_wire::bus::{Find, Key, PAGE, Position, Row, Write};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep};
 
-use super::{Found, PAGE_BYTES, Store, Tail, index};
+use super::{Found, PAGE_BYTES, Store, Tail, Trouble, index};
 use crate::roles::cached;
 
 /// The most records that are remembered of a kind.
@@ -36,6 +36,8 @@ struct Shelf {
     /// Whether these are all that there are, but for those of which it is not known how they are now.
     whole: bool,
     unknown: BTreeSet<String>,
+    /// Those that are there, but damaged.
+    damaged: BTreeSet<String>,
 }
 
 impl Shelf {
@@ -55,6 +57,7 @@ impl Shelf {
 
     fn remove(&mut self, id: &str) {
         self.unknown.remove(id);
+        self.damaged.remove(id);
         if let Some((row, _)) = self.rows.remove(id) {
             self.bytes -= row.body.len();
         }
@@ -126,7 +129,7 @@ impl Cache {
         let shelf = shelves.get(&kind)?;
         match shelf.rows.get(id) {
             Some((row, at)) => Some(Some(aged(row, *at))),
-            None => (shelf.whole && !shelf.unknown.contains(id)).then_some(None),
+            None => (shelf.whole && !shelf.unknown.contains(id) && !shelf.damaged.contains(id)).then_some(None),
         }
     }
 
@@ -137,7 +140,7 @@ impl Cache {
         let index = if find.index.is_empty() { None } else { Some(find.kind.index(&find.index)?) };
         let mut placed: Vec<(Vec<Key>, &str)> = Vec::new();
         for (row, _) in shelf.rows.values() {
-            let keys = keys(index, row)?;
+            let Some(keys) = keys(index, row) else { continue };
             let position = if index.is_none() { Vec::new() } else { keys.clone() };
             if !index.is_some_and(|index| index::left_out(index, &keys)) && fits(find, &keys, &position, &row.id) {
                 placed.push((position, &row.id));
@@ -162,6 +165,10 @@ impl Cache {
                     Ok(Tail::Change(change)) if cached(change.kind) => {
                         match store.get(change.kind, &change.record).await {
                             Ok(row) => self.heard(change.kind, &change.record, row),
+                            Err(Trouble::Damaged(damage)) => {
+                                self.heard(damage.kind, &change.record, None);
+                                self.shelves().entry(damage.kind).or_default().damaged.insert(change.record);
+                            }
                             Err(_) => break,
                         }
                     }
@@ -198,6 +205,7 @@ async fn whole<S: Store>(store: &S, kind: Kind) -> Option<Shelf> {
     loop {
         let found = store.find(find.clone()).await.ok()?;
         found.rows.into_iter().for_each(|row| shelf.put(row));
+        shelf.damaged.extend(found.damaged.into_iter().map(|damage| damage.id));
         find.after = found.next;
         if find.after.is_none() || !shelf.whole {
             return Some(shelf);
@@ -234,7 +242,7 @@ fn fits(find: &Find, keys: &[Key], position: &[Key], id: &str) -> bool {
 }
 
 fn page(shelf: &Shelf, placed: &[(Vec<Key>, &str)], limit: usize) -> Found {
-    let mut found = Found { rows: Vec::new(), next: None };
+    let mut found = Found::default();
     let mut bytes = 0;
     for (keys, id) in placed {
         if found.rows.len() == limit || bytes > PAGE_BYTES {

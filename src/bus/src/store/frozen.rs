@@ -40,7 +40,9 @@ impl<S: Store> Frozen<S> {
 }
 
 impl<S: Store> Store for Frozen<S> {
+    const READS: usize = S::READS;
     const PAGES: usize = S::PAGES;
+    const WRITES: usize = S::WRITES;
 
     async fn get(&self, kind: Kind, id: &str) -> Answer<Option<Row>> {
         self.store.get(kind, id).await
@@ -87,6 +89,11 @@ impl<S: Store> Store for Frozen<S> {
     async fn sweep(&self, kind: Kind, index: &str, before: i64) -> Answer<u64> {
         let _begun = self.may_change().await?;
         self.store.sweep(kind, index, before).await
+    }
+
+    async fn repair(&self, kind: Kind, id: &str, body: Option<Vec<u8>>) -> Answer<()> {
+        let _begun = self.may_change().await?;
+        self.store.repair(kind, id, body).await
     }
 
     async fn now(&self) -> Answer<Millis> {

@@ -5,10 +5,12 @@
 
 pub mod awaited;
 pub mod cache;
+pub mod damage;
 pub mod embedded;
 pub mod frozen;
 pub mod index;
 pub mod mongo;
+pub mod versioned;
 
 use std::time::Duration;
 
@@ -16,7 +18,9 @@ pub use awaited::Awaited;
 pub use cache::Cache;
 use culvert_model::{HostId, Kind, Millis};
 use culvert_wire::bus::{Change, Claim, Fault, Find, Position, Refusal, Row, Write};
+pub use damage::Damage;
 use tokio::sync::broadcast;
+pub use versioned::Versioned;
 
 /// How many messages a slow receiver may be behind before it has a gap.
 pub const MESSAGES: usize = 4096;
@@ -37,17 +41,21 @@ pub enum Trouble {
         /// Why.
         why: Refusal,
     },
+    /// The record that it was about is damaged: nothing was changed.
+    Damaged(Damage),
     /// The store could not answer.
     Fault(Fault),
 }
 
 /// A page of rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
     /// In order.
     pub rows: Vec<Row>,
     /// Where the next page begins, if there is more.
     pub next: Option<Position>,
+    /// What would be among the rows, or just behind the last, were it not damaged.
+    pub damaged: Vec<Damage>,
 }
 
 /// Who asks for a lease: the host is the bus's own, never the caller's word.
@@ -85,13 +93,13 @@ pub fn write_id() -> u128 {
 /// Where records are kept.
 pub trait Store: Send + Sync + 'static {
     /// How many reads of one peer are here at a time, so that others have their turn: no more than keeps the store busy.
-    const READS: usize = 8;
+    const READS: usize;
 
     /// How many pages of all peers.
-    const PAGES: usize = 16;
+    const PAGES: usize;
 
     /// How many writes of one peer.
-    const WRITES: usize = 16;
+    const WRITES: usize;
 
     /// One record.
     fn get(&self, kind: Kind, id: &str) -> impl Future<Output = Answer<Option<Row>>> + Send;
@@ -160,6 +168,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Deletes the records with their leases, announced or not as their kind says, whose first field in the index is a smaller number.
     fn sweep(&self, kind: Kind, index: &str, before: i64) -> impl Future<Output = Answer<u64>> + Send;
+
+    /// Puts a body in the place of a record, or removes it, whatever is there: for records that are damaged. Its lease
+    /// goes. Refused as missing if there is none.
+    fn repair(&self, kind: Kind, id: &str, body: Option<Vec<u8>>) -> impl Future<Output = Answer<()>> + Send;
 
     /// Milliseconds since 1970 by the store's clock.
     fn now(&self) -> impl Future<Output = Answer<Millis>> + Send;

@@ -123,6 +123,7 @@ async fn a_host_that_is_lost() {
 fn host() -> Host {
     Host {
         id: HostId::new(),
+        format: 1,
         name: "lost".into(),
         hostname: "lost".into(),
         version: "1".into(),

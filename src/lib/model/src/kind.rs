@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::record::{self, Visitor};
+
 /// The format of this release: rises by one with each release that changes the shape of any kind. A release works on
 /// databases of its own format and of the one before.
 pub const FORMAT: u32 = 1;
@@ -45,6 +47,11 @@ macro_rules! kinds {
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$kind => $name),+ }
+            }
+
+            /// Shows the type of the kind's records to a visitor.
+            pub fn visit<V: Visitor>(self, visitor: V) -> V::Output {
+                match self { $(Self::$kind => visitor.visit::<record::$kind>()),+ }
             }
 
             /// The version of the kind's shape in this release. It rises with each step that changes the shape; fields that

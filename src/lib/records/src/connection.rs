@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use culvert_lease::Contact;
 use culvert_model::{Kind, Millis, Record};
-use culvert_wire::bus::{Call, Claim, Fault, Guard, Reply, Request, Write};
+use culvert_wire::bus::{Call, Claim, Fault, Guard, Reply, Request, Row, Write};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
+use crate::damage::Told;
 use crate::query::{Page, Query, Stored, delete, insert, update};
 use crate::stream::{Connection, Order};
 use crate::{Failure, Kept, Subscription, memory};
@@ -34,6 +35,7 @@ pub struct Bus {
     orders: mpsc::Sender<Order>,
     numbers: Arc<AtomicU64>,
     reach: Arc<Reach>,
+    told: Told,
     /// How often the stream was opened.
     pub(crate) opened: watch::Receiver<u64>,
 }
@@ -64,7 +66,7 @@ impl Bus {
         let (opens, opened) = watch::channel(0);
         tokio::spawn(Connection::new(socket.into(), queue, opens).run());
         let reach = Reach { begun: Instant::now(), contact: Mutex::new(Contact::new(SILENCE)) };
-        Self { orders, numbers: Arc::default(), reach: Arc::new(reach), opened }
+        Self { orders, numbers: Arc::default(), reach: Arc::new(reach), told: Told::default(), opened }
     }
 
     fn number(&self) -> u64 {
@@ -111,8 +113,28 @@ impl Bus {
     /// The store can't be reached, or the record is damaged.
     pub async fn get<T: Record>(&self, id: impl ToString) -> Result<Option<Stored<T>>, Failure> {
         match self.ask(Request::Get { kind: T::KIND, id: id.to_string() }).await? {
-            Reply::Rows { mut rows, .. } => rows.pop().map(Stored::read).transpose(),
+            Reply::Rows { mut rows, .. } => match rows.pop() {
+                Some(row) => self.whole(row).await.map(Some),
+                None => Ok(None),
+            },
             _ => Err(unexpected()),
+        }
+    }
+
+    async fn whole<T: Record>(&self, row: Row) -> Result<Stored<T>, Failure> {
+        let id = row.id.clone();
+        match Stored::read(row) {
+            Ok(stored) => {
+                self.told.whole(T::KIND, &id);
+                Ok(stored)
+            }
+            Err(damage) => {
+                if let Some(log) = self.told.tell(&damage) {
+                    // Another process or host may have been faster.
+                    let _ = self.insert(&log).await;
+                }
+                Err(Failure::Invalid(damage.to_string()))
+            }
         }
     }
 
@@ -120,11 +142,15 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// The store can't be reached, or a record is damaged.
+    /// The store can't be reached.
     pub async fn find<T: Record>(&self, query: Query) -> Result<Page<T>, Failure> {
         match self.ask(Request::Find(query.of::<T>())).await? {
             Reply::Rows { rows, next, cached } => {
-                let items = rows.into_iter().map(Stored::read).collect::<Result<_, _>>()?;
+                let mut items = Vec::with_capacity(rows.len());
+                for row in rows {
+                    // Told of; one damaged record must not hide the others.
+                    items.extend(self.whole(row).await.ok());
+                }
                 Ok(Page { items, next, cached })
             }
             _ => Err(unexpected()),
@@ -135,7 +161,7 @@ impl Bus {
     ///
     /// # Errors
     ///
-    /// The store can't be reached, or a record is damaged.
+    /// The store can't be reached.
     pub async fn list<T: Record>(&self, query: Query) -> Result<Vec<Stored<T>>, Failure> {
         let mut all = Vec::new();
         let mut after = None;
@@ -238,7 +264,7 @@ impl Bus {
 
     async fn keep<T: Record>(&self, request: Request) -> Result<Kept<Stored<T>>, Failure> {
         match self.ask(request).await {
-            Ok(Reply::Claimed { row }) => Stored::read(row).map(Kept::Held),
+            Ok(Reply::Claimed { row }) => self.whole(row).await.map(Kept::Held),
             Ok(_) => Err(unexpected()),
             Err(Failure::Refused { .. }) => Ok(Kept::Lost),
             Err(failure) => Err(failure),

@@ -4,6 +4,7 @@
 //! way are asked again (a write keeps its id, so that it is done once), and subscribers are told of a gap.
 
 mod connection;
+mod damage;
 mod error;
 mod host;
 mod memory;

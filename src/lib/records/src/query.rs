@@ -3,7 +3,7 @@
 use culvert_model::{Kind, Millis, Record};
 use culvert_wire::bus::{Claim, Find, Guard, Key, Lease, PAGE, Position, Row, Write};
 
-use crate::Failure;
+use crate::damage::{self, Damage};
 
 /// A record with its revision and lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,12 +17,8 @@ pub struct Stored<T> {
 }
 
 impl<T: Record> Stored<T> {
-    pub(crate) fn read(row: Row) -> Result<Self, Failure> {
-        // What the parser says quotes the value, which may be a secret: the place must do.
-        let record = serde_json::from_slice(&row.body).map_err(|error| {
-            let place = error.column();
-            Failure::Invalid(format!("the record {} in {} is damaged at byte {place}", row.id, T::KIND.name()))
-        })?;
+    pub(crate) fn read(row: Row) -> Result<Self, Damage> {
+        let record = damage::parse(&row.id, &row.body)?;
         Ok(Self { record, revision: row.revision, lease: row.lease })
     }
 
@@ -48,7 +44,7 @@ impl<T: Record> Stored<T> {
 /// A page of records.
 #[derive(Debug, Clone)]
 pub struct Page<T> {
-    /// What was found, in order.
+    /// What was found, in order. Damaged records are left out.
     pub items: Vec<Stored<T>>,
     /// Where the next page begins, if there is one.
     pub next: Option<Position>,

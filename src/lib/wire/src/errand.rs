@@ -42,6 +42,29 @@ pub enum Errand {
         /// What opens it.
         passphrase: String,
     },
+    /// Bring the records to the format of this release, each kind told of by [`Report::Step`].
+    Migrate {
+        /// Where they are.
+        place: Place,
+        /// Only tell what would be done.
+        dry: bool,
+    },
+    /// Tell of each damaged record by [`Report::Step`].
+    Damaged {
+        /// Where they are.
+        place: Place,
+    },
+    /// Put a record in the place of a damaged one, or remove it.
+    Repair {
+        /// Where it is.
+        place: Place,
+        /// The name of its kind.
+        kind: String,
+        /// Its id.
+        id: String,
+        /// JSON; nothing to remove it. It may be a secret.
+        body: Option<String>,
+    },
     /// Put the archive's records where they belong. Culvert must not run.
     Restore {
         /// Where that is.
@@ -71,6 +94,9 @@ impl fmt::Debug for Errand {
             Self::Backup { .. } => "backup",
             Self::Verify { .. } => "verify",
             Self::Restore { .. } => "restore",
+            Self::Migrate { .. } => "migrate",
+            Self::Damaged { .. } => "damaged",
+            Self::Repair { .. } => "repair",
         })
     }
 }

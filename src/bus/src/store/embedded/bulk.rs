@@ -30,7 +30,7 @@ pub fn snapshot(path: &Path) -> Result<Source, OpenError> {
         Ok((total, row::get(&connection, Kind::Cluster, Cluster::ID, clock.now())?))
     };
     let (total, cluster) = begin().map_err(|error| OpenError::Other(name(), error))?;
-    let cluster = cluster.and_then(|row| serde_json::from_slice::<Cluster>(&row.body).ok());
+    let cluster = cluster.and_then(Result::ok).and_then(|row| serde_json::from_slice::<Cluster>(&row.body).ok());
     // Stores had no such record before there was more than one format.
     let (feed, source) = Source::of(total.unsigned_abs(), cluster.map_or(1, |cluster| cluster.format));
     let read = move || {
@@ -57,7 +57,14 @@ fn give(connection: &Connection, now: i64, feed: &Feed) -> rusqlite::Result<()> 
             while bytes <= PAGE_BYTES
                 && let Some(row) = found.next()?
             {
-                let row = row::read(row, now)?;
+                let row = match row::read(row, kind, now)? {
+                    Ok(row) => row,
+                    Err(damage) => {
+                        // Nothing is left behind silently.
+                        let _ = feed.blocking_send(Err(TransferError::Source(damage.to_string())));
+                        return Ok(());
+                    }
+                };
                 bytes += row.body.len();
                 rows.push(row);
             }
@@ -76,7 +83,7 @@ impl Ledger<'_> {
     pub fn put(&mut self, kind: Kind, row: Row) -> Result<(), Stop> {
         if let Some(old) = row::get(self.connection, kind, &row.id, self.now)? {
             let announced = self.changes.len();
-            self.remove(kind, &old)?;
+            self.remove(kind, &row.id, old.as_ref().ok())?;
             self.changes.truncate(announced);
         }
         self.connection.prepare_cached("INSERT INTO records VALUES (?, ?, ?, ?)")?.execute(params![

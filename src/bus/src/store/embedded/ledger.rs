@@ -2,12 +2,13 @@
 
 use culvert_model::{HostId, Id, Index, Kind};
 use culvert_wire::bus::{Change, Fault, Guard, Key, Refusal, Row, Write};
+use rusqlite::types::Value as Column;
 use rusqlite::{Connection, params};
 use serde_json::{Map, Value};
 
 use super::trouble::Stop;
 use super::{key, lease, row};
-use crate::store::{index, wall};
+use crate::store::{Damage, index, wall};
 
 /// What is known and gathered while requests are carried out.
 pub struct Ledger<'c> {
@@ -22,6 +23,7 @@ pub struct Ledger<'c> {
 }
 
 /// A body as an object, and its keys in the indexes that it is found by.
+#[derive(Default)]
 pub struct Image {
     object: Map<String, Value>,
     /// Its keys.
@@ -68,18 +70,46 @@ impl Ledger<'_> {
                 let image = Image::again(*kind, body)?;
                 self.replace(*kind, &old, &image, body)
             }
+            // On no condition, whatever is there goes.
+            Write::Delete { kind, id, guard } if *guard == Guard::default() => {
+                let old = self.look(*kind, id)?.ok();
+                self.remove(*kind, id, old.as_ref()).map(|()| 0)
+            }
             Write::Delete { kind, id, guard } => {
                 let old = self.guarded(*kind, id, guard)?;
-                self.remove(*kind, &old).map(|()| 0)
+                self.remove(*kind, id, Some(&old)).map(|()| 0)
             }
             Write::Add { kind, id, field, delta } => self.add(*kind, id, field, *delta),
             Write::Check { kind, id, guard } => self.guarded(*kind, id, guard).map(|_| 0),
         }
     }
 
-    /// The record, if it is there.
+    /// The record, if it is there and whole.
     pub fn there(&self, kind: Kind, id: &str) -> Result<Row, Stop> {
+        Ok(self.look(kind, id)??)
+    }
+
+    /// The record, whole or not, if it is there.
+    fn look(&self, kind: Kind, id: &str) -> Result<Result<Row, Damage>, Stop> {
         row::get(self.connection, kind, id, self.now)?.ok_or_else(|| Stop::refused(Refusal::Missing))
+    }
+
+    /// Puts a body in the place of whatever is there, or removes it.
+    pub fn repair(&mut self, kind: Kind, id: &str, body: Option<&[u8]>) -> Result<(), Stop> {
+        let image = body.map(|body| Image::of(kind, body)).transpose()?;
+        let old = self.look(kind, id)?;
+        let revision = old.as_ref().map_or(0, |row| row.revision) + 1;
+        self.remove(kind, id, old.as_ref().ok())?;
+        let (Some(image), Some(body)) = (image, body) else { return Ok(()) };
+        self.connection.prepare_cached("INSERT INTO records VALUES (?, ?, ?, ?)")?.execute(params![
+            kind.name(),
+            id,
+            revision as i64,
+            body
+        ])?;
+        self.move_keys(kind, id, &Keys::new(), &image.keys)?;
+        self.changed(kind, id, revision, &image.object);
+        Ok(())
     }
 
     /// The record, if it fulfils the guard.
@@ -110,7 +140,8 @@ impl Ledger<'_> {
 
     fn replace(&mut self, kind: Kind, old: &Row, image: &Image, body: &[u8]) -> Result<u64, Stop> {
         let revision = old.revision + 1;
-        self.move_keys(kind, &old.id, &Image::again(kind, &old.body)?.keys, &image.keys)?;
+        let before = self.keys_before(kind, &old.id, Some(&old.body))?;
+        self.move_keys(kind, &old.id, &before.keys, &image.keys)?;
         self.connection
             .prepare_cached("UPDATE records SET revision = ?, body = ? WHERE kind = ? AND id = ?")?
             .execute(params![revision as i64, body, kind.name(), old.id])?;
@@ -128,22 +159,45 @@ impl Ledger<'_> {
         self.replace(kind, &old, &Image::of_object(kind, object)?, &body)
     }
 
-    /// Deletes a record with its keys and its lease.
-    pub fn remove(&mut self, kind: Kind, old: &Row) -> Result<(), Stop> {
-        let image = Image::again(kind, &old.body)?;
-        self.move_keys(kind, &old.id, &image.keys, &Keys::new())?;
+    /// Deletes a record with its keys and its lease; if it is damaged, nothing of it is known.
+    pub fn remove(&mut self, kind: Kind, id: &str, old: Option<&Row>) -> Result<(), Stop> {
+        let image = self.keys_before(kind, id, old.map(|old| &old.body[..]))?;
+        self.move_keys(kind, id, &image.keys, &Keys::new())?;
         for table in ["DELETE FROM records WHERE kind = ? AND id = ?", "DELETE FROM leases WHERE kind = ? AND id = ?"] {
-            self.connection.prepare_cached(table)?.execute(params![kind.name(), old.id])?;
+            self.connection.prepare_cached(table)?.execute(params![kind.name(), id])?;
         }
-        self.changed(kind, &old.id, 0, &image.object);
-        old.lease.as_ref().map_or(Ok(()), |lease| self.remember_epoch(lease))
+        self.changed(kind, id, 0, &image.object);
+        old.and_then(|old| old.lease.as_ref()).map_or(Ok(()), |lease| self.remember_epoch(lease))
+    }
+
+    /// The keys of a record that is there. Those that its body does not tell any more are gone: it may have been damaged
+    /// after they were made.
+    fn keys_before(&self, kind: Kind, id: &str, body: Option<&[u8]>) -> Result<Image, Stop> {
+        let image = body.and_then(|body| Image::again(kind, body).ok()).unwrap_or_default();
+        for index in kind.indexes().iter().filter(|index| image.keys.iter().all(|(known, _)| known != index)) {
+            self.forget_key(kind, index, id)?;
+        }
+        Ok(image)
+    }
+
+    /// Deletes a record's key without knowing it. This looks at all keys of the index.
+    fn forget_key(&self, kind: Kind, index: &Index, id: &str) -> Result<(), Stop> {
+        self.connection
+            .prepare_cached("DELETE FROM keys WHERE tree = ? AND id = ?")?
+            .execute(params![tree(kind, index.name), id])?;
+        Ok(())
     }
 
     pub fn move_keys(&self, kind: Kind, id: &str, old: &Keys, new: &Keys) -> Result<(), Stop> {
         for (index, key) in old.iter().filter(|key| !new.contains(key)) {
-            self.connection
+            let gone = self
+                .connection
                 .prepare_cached("DELETE FROM keys WHERE tree = ? AND key = ? AND id = ?")?
                 .execute(params![tree(kind, index.name), key, id])?;
+            if gone == 0 {
+                // Somebody changed the body in the file: its key is another.
+                self.forget_key(kind, index, id)?;
+            }
         }
         for (index, key) in new.iter().filter(|key| !old.contains(key)) {
             let tree = tree(kind, index.name);
@@ -169,8 +223,8 @@ impl Ledger<'_> {
             .query_map(params![tree(kind, index), lower, upper, most], |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         for id in &ids {
-            let row = self.there(kind, id)?;
-            self.remove(kind, &row)?;
+            let row = self.look(kind, id)?.ok();
+            self.remove(kind, id, row.as_ref())?;
         }
         Ok(ids.len() as u64)
     }
@@ -198,14 +252,19 @@ pub fn index_anew(connection: &Connection) -> rusqlite::Result<()> {
         let mut records = connection.prepare("SELECT id, body FROM records WHERE kind = ?")?;
         let mut rows = records.query([kind.name()])?;
         while let Some(row) = rows.next()? {
-            let (id, body): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
-            match Image::of(*kind, &body) {
+            let id: Column = row.get(0)?;
+            let image = match row::body(row.get_ref(1)?) {
+                Ok(body) => Image::of(*kind, &body),
+                Err(why) => Err(Fault::Invalid(why.into())),
+            };
+            match image {
                 Ok(image) => {
                     for (index, key) in image.keys {
                         insert.execute(params![tree(*kind, index.name), key, id])?;
                     }
                 }
-                Err(fault) => tracing::error!(?fault, id, "a record cannot be found by index"),
+                // It is told of when it is read; it is found by its id alone.
+                Err(_) => tracing::error!(?id, kind = kind.name(), "a damaged record cannot be found by index"),
             }
         }
     }

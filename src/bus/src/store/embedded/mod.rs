@@ -102,6 +102,15 @@ impl Embedded {
         Ok(Self { jobs, asked, tail, _closing: Closing(Some(writing)) })
     }
 
+    /// Copies the store in a file into another, as of one moment, open or not.
+    ///
+    /// # Errors
+    ///
+    /// As [`Embedded::open`].
+    pub fn copy(path: &Path, to: &Path) -> Result<(), OpenError> {
+        schema::copy(path, to)
+    }
+
     async fn order(&self, order: Order) -> Answer<Outcome> {
         let deadline = Instant::now() + DEADLINE;
         let (answer, answered) = oneshot::channel();
@@ -208,6 +217,10 @@ impl Store for Embedded {
                 _ => return Err(confused()),
             }
         }
+    }
+
+    async fn repair(&self, kind: Kind, id: &str, body: Option<Vec<u8>>) -> Answer<()> {
+        self.order(Order::Repair { kind, id: id.into(), body }).await.map(drop)
     }
 
     async fn now(&self) -> Answer<Millis> {

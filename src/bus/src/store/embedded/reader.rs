@@ -73,7 +73,8 @@ impl Reader {
         let now = self.clock.now();
         let read = match question {
             Question::Get { kind, id } => {
-                row::get(&self.connection, *kind, id, now).map(Reading::Row).map_err(Stop::from)
+                let row = row::get(&self.connection, *kind, id, now).map_err(Stop::from);
+                row.and_then(|row| Ok(Reading::Row(row.transpose()?)))
             }
             Question::Find(find) => {
                 Span::of(find).and_then(|span| span.find(&self.connection, now)).map(Reading::Found)
@@ -147,28 +148,49 @@ impl<'f> Span<'f> {
         (!outside).then_some((key, id))
     }
 
-    /// One row more than is wanted tells whether there is more.
     fn find(&self, connection: &Connection, now: i64) -> Result<Found, Stop> {
+        let mut spare = 0;
+        loop {
+            let (found, cut) = self.page(connection, now, spare)?;
+            if found.damaged.len() <= spare || !cut {
+                return Ok(found);
+            }
+            // What is damaged took the place of others.
+            spare = found.damaged.len() * 2;
+        }
+    }
+
+    /// A page, and whether there may be more that was not looked at. One row more than is wanted tells whether there is
+    /// more; so many others may be damaged.
+    fn page(&self, connection: &Connection, now: i64, spare: usize) -> Result<(Found, bool), Stop> {
+        let most = usize::from(self.find.limit) + 1 + spare;
         let after = self.after();
         let mut statement = connection.prepare_cached(&self.sql(after.is_some()))?;
         let mut values: Vec<Value> = vec![self.tree().into(), self.lower.clone(), self.upper.clone()];
         values.push(self.find.kind.name().to_string().into());
-        values.push((i64::from(self.find.limit) + 1).into());
+        values.push((most as i64).into());
         values.extend(after.into_iter().flat_map(|(key, id)| [key, id]));
         let mut result = statement.query(params_from_iter(values))?;
-        let mut found = Found { rows: Vec::new(), next: None };
-        let (mut last, mut bytes) = (Vec::new(), 0);
+        let mut found = Found::default();
+        let (mut last, mut bytes, mut looked) = (Vec::new(), 0, 0);
         while let Some(row) = result.next()? {
+            looked += 1;
+            let record = match row::read(row, self.find.kind, now)? {
+                Ok(record) => record,
+                Err(damage) => {
+                    found.damaged.push(damage);
+                    continue;
+                }
+            };
             if found.rows.len() == usize::from(self.find.limit) || bytes > PAGE_BYTES {
                 found.next = self.position(&last, &found.rows)?;
-                break;
+                return Ok((found, false));
             }
-            let record = row::read(row, now)?;
             bytes += record.body.len();
-            last = row.get(7)?;
+            last = row.get_ref(7)?.as_bytes().unwrap_or_default().to_vec();
             found.rows.push(record);
         }
-        Ok(found)
+        Ok((found, looked == most))
     }
 
     fn position(&self, last: &[u8], rows: &[Row]) -> Result<Option<Position>, Stop> {

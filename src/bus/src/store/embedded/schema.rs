@@ -98,6 +98,21 @@ pub fn open_reader(path: &Path) -> Result<Connection, OpenError> {
     open().map_err(|error| OpenError::of(path, error))
 }
 
+/// Copies an open store into a file, whole or not at all.
+pub fn copy(path: &Path, to: &Path) -> Result<(), OpenError> {
+    let io = |error| OpenError::Io(to.display().to_string(), error);
+    let mut beside = to.as_os_str().to_owned();
+    beside.push(".new");
+    // SQLite fills a file only if it is empty; made here, it is nobody else's to read.
+    let mut options = OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(&beside).map_err(io)?;
+    let copied = connect(path).and_then(|from| from.execute("VACUUM INTO ?", [beside.to_string_lossy()]));
+    copied.map_err(|error| OpenError::of(to, error))?;
+    file.sync_all().map_err(io)?;
+    std::fs::rename(&beside, to).map_err(io)?;
+    to.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all()).map_err(io)
+}
+
 /// The name does not outlive a power cut before its folder is on the disk.
 fn create(path: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use culvert_wire::bus::{Fault, Refusal};
 use rusqlite::ErrorCode;
 
-use crate::store::Trouble;
+use crate::store::{Damage, Trouble};
 
 /// Why a request was not carried out.
 #[derive(Debug)]
@@ -19,6 +19,12 @@ pub enum Stop {
 impl From<rusqlite::Error> for Stop {
     fn from(error: rusqlite::Error) -> Self {
         Self::Sql(error)
+    }
+}
+
+impl From<Damage> for Stop {
+    fn from(damage: Damage) -> Self {
+        Self::Trouble(Trouble::Damaged(damage))
     }
 }
 

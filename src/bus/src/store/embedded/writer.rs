@@ -37,6 +37,8 @@ pub enum Order {
     Pass { kind: Kind, id: String, host: HostId, claim: Claim, word: String, length: Millis },
     /// Give it up.
     Release { kind: Kind, id: String, host: HostId, claim: Claim },
+    /// Put a body, or nothing, in the place of a record.
+    Repair { kind: Kind, id: String, body: Option<Vec<u8>> },
     /// Delete up to [`SWEEP`] records.
     Sweep { kind: Kind, index: String, before: i64 },
     /// Put records in as they are.
@@ -49,8 +51,8 @@ pub enum Outcome {
     Revisions(Vec<u64>),
     /// The record, whose lease is held.
     Row(Row),
-    /// The lease is given up.
-    Released,
+    /// The lease is given up, or the record repaired.
+    Done,
     /// So many were deleted.
     Count(u64),
 }
@@ -202,7 +204,8 @@ fn carry_out(ledger: &mut Ledger<'_>, order: &Order) -> Result<Outcome, Stop> {
         Order::Pass { kind, id, host, claim, word, length } => {
             ledger.pass(*kind, id, *host, claim, word, *length).map(Outcome::Row)
         }
-        Order::Release { kind, id, host, claim } => ledger.release(*kind, id, *host, claim).map(|()| Outcome::Released),
+        Order::Release { kind, id, host, claim } => ledger.release(*kind, id, *host, claim).map(|()| Outcome::Done),
+        Order::Repair { kind, id, body } => ledger.repair(*kind, id, body.as_deref()).map(|()| Outcome::Done),
         Order::Put { kind, rows } => {
             rows.iter().try_for_each(|row| ledger.put(*kind, row.clone())).map(|()| Outcome::Count(rows.len() as u64))
         }

@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use culvert_wire::bus::Refusal;
+use culvert_wire::bus::{Fault, Refusal};
 use mongodb::bson::{Bson, RawBsonRef, RawDocumentBuf, doc};
 use mongodb::error::{Error, UNKNOWN_TRANSACTION_COMMIT_RESULT};
 use mongodb::options::ReadConcern;
@@ -17,7 +17,6 @@ use super::attempt::{Course, Failure, OPERATION};
 use super::base::{Base, majority};
 use super::plan::{Done, Plan, Verdict, binary};
 use super::row;
-use super::single::damaged;
 use crate::store::{Answer, Trouble};
 
 /// How long a server may take to commit before it says so.
@@ -146,7 +145,7 @@ impl Base {
     ) -> Result<Done, Stop> {
         let records = self.records(plan.kind);
         match course.attempt(plan.carry_out(&records, session, None)).await {
-            Ok(Some(raw)) => return plan.done(&raw).map_err(|damage| Stop::Trouble(damaged(damage))),
+            Ok(Some(raw)) => return plan.done(&raw).map_err(|damage| Stop::Trouble(plan.damaged(damage))),
             Ok(None) => {}
             Err(Failure::Duplicate(index)) if index == "_id_" => {
                 return Err(Stop::Refused { write, why: Refusal::Exists });
@@ -157,7 +156,7 @@ impl Base {
             Err(failure) => return Err(failure.harmless().into()),
         }
         let raw = course.attempt(self.look(plan, session)).await.map_err(Failure::harmless)?;
-        match plan.verdict(raw.as_deref(), self.host).map_err(|damage| Stop::Trouble(damaged(damage)))? {
+        match plan.verdict(raw.as_deref(), self.host).map_err(|damage| Stop::Trouble(plan.damaged(damage)))? {
             Verdict::Refused(why) => Err(Stop::Refused { write, why }),
             Verdict::Invalid(fault) => Err(Stop::Trouble(Trouble::Fault(fault))),
             Verdict::Again => Err(Failure::Away.into()),
@@ -240,5 +239,7 @@ fn remembered(raw: &RawDocumentBuf, plans: &[Plan]) -> Answer<Vec<Done>> {
         }
         Ok(done)
     };
-    read().map_err(damaged)
+    read().map_err(|damage: row::Damaged| {
+        Trouble::Fault(Fault::Invalid(format!("what is remembered of a batch is damaged: {}", damage.0)))
+    })
 }

@@ -143,7 +143,10 @@ async fn give(base: &Base, mut session: ClientSession, feed: &Feed) -> Result<()
             let more = more.map_err(|_| TransferError::Source("the database does not answer".into()))?;
             let more = more.map_err(failed)?;
             if more {
-                let row = row::read(cursor.current()).map_err(|damage| TransferError::Source(damage.to_string()))?;
+                let row = row::read(cursor.current()).map_err(|damage| {
+                    let damage = damage.of(kind, &row::id(cursor.current()));
+                    TransferError::Source(damage.to_string())
+                })?;
                 page.1 += row.body.len();
                 page.0.push(row);
             }

@@ -4,12 +4,15 @@
 //! to MongoDB (a dollar sign, a point) or that BSON cannot hold (a zero byte) are written with percent signs.
 
 use std::borrow::Cow;
+use std::io;
 
 use culvert_wire::bus::Fault;
 use mongodb::bson::{Bson, Document, RawBsonRef, RawDocument};
 use serde::ser::{Error as _, SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
+
+use crate::store::damage::HUGE;
 
 const SPECIAL: [(char, &str); 4] = [('%', "%25"), ('$', "%24"), ('.', "%2E"), ('\0', "%00")];
 
@@ -70,9 +73,28 @@ fn value_to_bson(value: Value) -> Result<Bson, Fault> {
 ///
 /// # Errors
 ///
-/// It holds what no record of ours does.
+/// It holds what no record of ours does, or is too long for one.
 pub fn to_json(document: &RawDocument) -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&Shown(document))
+    let mut json = Limited(Vec::new());
+    serde_json::to_writer(&mut json, &Shown(document))?;
+    Ok(json.0)
+}
+
+/// Takes so many bytes, and no more of what is longer.
+struct Limited(Vec<u8>);
+
+impl io::Write for Limited {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.0.len() + bytes.len() > HUGE {
+            return Err(io::Error::other("it is longer than a record may be"));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 struct Shown<'d>(&'d RawDocument);

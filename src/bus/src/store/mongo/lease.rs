@@ -13,7 +13,6 @@ use super::attempt::{Course, Failure, OPERATION};
 use super::base::Base;
 use super::plan::{binary, held, unfulfilled};
 use super::row::{self, Damaged, whole};
-use super::single::damaged;
 use crate::store::{Answer, Owner, Trouble};
 
 /// A change to a record's lease.
@@ -130,7 +129,7 @@ impl Base {
                     self.learn(&session);
                     return answer;
                 }
-                Ok(Err(damage)) => return Err(damaged(damage)),
+                Ok(Err(damage)) => return Err(Trouble::Damaged(damage.of(step.kind, step.id))),
                 Ok(Ok(None)) => Failure::Away,
                 Err(failure) => failure,
             };

@@ -20,6 +20,7 @@ mod presence;
 mod probe;
 mod read;
 mod remembered;
+mod repair;
 mod row;
 mod schema;
 mod single;
@@ -155,6 +156,10 @@ fn loses_a_host(write: &Write, own: HostId) -> bool {
 }
 
 impl Store for Mongo {
+    const READS: usize = 8;
+    const PAGES: usize = 16;
+    const WRITES: usize = 16;
+
     async fn get(&self, kind: Kind, id: &str) -> Answer<Option<Row>> {
         self.base.get(kind, id).await
     }
@@ -209,6 +214,22 @@ impl Store for Mongo {
             self.announcer.announce(changes, doubt).await;
             if !more {
                 return Ok(all);
+            }
+        }
+    }
+
+    async fn repair(&self, kind: Kind, id: &str, body: Option<Vec<u8>>) -> Answer<()> {
+        let doubt = self.announcer.doubts.begin(kind.announced());
+        match self.base.repair(kind, id, body).await {
+            Ok(change) => {
+                self.announcer.announce(change.into_iter().collect(), doubt).await;
+                Ok(())
+            }
+            // It may have happened after all.
+            Err(trouble @ Trouble::Fault(Fault::Unknown)) => Err(trouble),
+            Err(trouble) => {
+                doubt.end();
+                Err(trouble)
             }
         }
     }

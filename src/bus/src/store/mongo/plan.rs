@@ -15,7 +15,7 @@ use super::attempt::OPERATION;
 use super::row::{self, Damaged, whole};
 use super::span::path;
 use super::{document, remembered};
-use crate::store::index;
+use crate::store::{Trouble, index};
 
 /// What is done to the document.
 #[derive(Debug)]
@@ -174,6 +174,11 @@ impl Plan {
         let revision = if revised { row::number(raw, "r")? } else { 0 };
         let past = if matches!(self.deed, Deed::Remove) { remembered::past(raw)? } else { Vec::new() };
         Ok(Done { revision, scope, at: row::millis(raw, "at")?, past })
+    }
+
+    /// What is answered if the record is damaged.
+    pub fn damaged(&self, damage: Damaged) -> Trouble {
+        Trouble::Damaged(damage.of(self.kind, &self.id))
     }
 
     /// Why it found nothing, if the record is like this.

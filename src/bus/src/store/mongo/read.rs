@@ -1,8 +1,8 @@
 //! Reading: from the primary, what a majority has, and never less than this bus has acknowledged.
 
 use culvert_model::{Kind, Millis};
-use culvert_wire::bus::{Find, Position, Row};
-use mongodb::bson::{Document, RawDocumentBuf, doc};
+use culvert_wire::bus::{Fault, Find, Position, Row};
+use mongodb::bson::{Document, RawBsonRef, RawDocumentBuf, doc};
 use mongodb::error::Error;
 use mongodb::options::{Hint, ReadPreference, SelectionCriteria};
 use mongodb::{ClientSession, SessionCursor};
@@ -10,12 +10,11 @@ use mongodb::{ClientSession, SessionCursor};
 use super::attempt::{Course, Failure, READ};
 use super::base::Base;
 use super::row::{self, Damaged};
-use super::single::damaged;
 use super::span::{self, Span};
 use crate::store::{Answer, Found, PAGE_BYTES, Trouble};
 
 /// What one attempt of a read gives.
-type Attempt<T> = Result<Result<T, Damaged>, Error>;
+type Attempt<T> = Result<Answer<T>, Error>;
 
 impl Base {
     /// One record, and never an older one than a message named.
@@ -48,7 +47,10 @@ impl Base {
                 match found {
                     // Once for each kind: from now on it is asked for in the first place.
                     Some(raw) if !leases && row::is_leased(&raw).unwrap_or(false) => self.saw_lease(kind),
-                    found => return Ok(found.map(|raw| row::read(&raw)).transpose()),
+                    found => {
+                        let read = found.map(|raw| row::read(&raw)).transpose();
+                        return Ok(read.map_err(|damage| Trouble::Damaged(damage.of(kind, id))));
+                    }
                 }
             }
         })
@@ -63,7 +65,7 @@ impl Base {
     pub async fn find(&self, find: &Find) -> Answer<Found> {
         let span = Span::of(find).map_err(Trouble::Fault)?;
         if span.is_empty() {
-            return Ok(Found { rows: Vec::new(), next: None });
+            return Ok(Found::default());
         }
         let found = self.reading(|session| self.page(find, &span, session)).await?;
         // What is missing in a page is not seen here; the tail sees to it that a new primary has it (`Tailer::open`).
@@ -78,23 +80,46 @@ impl Base {
     }
 
     async fn page(&self, find: &Find, span: &Span, mut session: ClientSession) -> Attempt<Found> {
+        let mut spare = 0;
+        loop {
+            let (found, cut) = self.page_of(find, span, &mut session, spare).await?;
+            if found.damaged.len() <= spare || !cut {
+                return Ok(Ok(found));
+            }
+            // What is damaged took the place of others.
+            spare = found.damaged.len() * 2;
+        }
+    }
+
+    /// A page, and whether there may be more that was not looked at. So many records more than usual may be damaged.
+    async fn page_of(
+        &self,
+        find: &Find,
+        span: &Span,
+        session: &mut ClientSession,
+        spare: usize,
+    ) -> Result<(Found, bool), Error> {
+        // One to know whether there is more, and one for the position's own place.
+        let most = u32::from(find.limit) + 2 + spare as u32;
         'page: loop {
             let leases = self.has_leases(find.kind);
-            let mut cursor = self.open(find, span, leases, &mut session).await?;
-            let mut page = Page { rows: Vec::new(), last: None, bytes: 0 };
-            while cursor.advance(&mut session).await? {
+            let mut cursor = self.open(find, span, leases, most, session).await?;
+            let mut page = Page { found: Found::default(), last: None, bytes: 0 };
+            let mut looked = 0;
+            while cursor.advance(&mut *session).await? {
+                looked += 1;
                 let raw = cursor.current();
                 if !leases && row::is_leased(raw).unwrap_or(false) {
                     self.saw_lease(find.kind);
                     continue 'page;
                 }
                 match page.add(find, span, raw) {
-                    Ok(None) => {}
-                    Ok(Some(next)) => return Ok(Ok(Found { rows: page.rows, next: Some(next) })),
-                    Err(damage) => return Ok(Err(damage)),
+                    Ok(true) => {}
+                    Ok(false) => return Ok((page.found, false)),
+                    Err(damage) => page.found.damaged.push(damage.of(find.kind, &row::id(raw))),
                 }
             }
-            return Ok(Ok(Found { rows: page.rows, next: None }));
+            return Ok((page.found, looked == most));
         }
     }
 
@@ -103,10 +128,9 @@ impl Base {
         find: &Find,
         span: &Span,
         leases: bool,
+        most: u32,
         session: &mut ClientSession,
     ) -> Result<SessionCursor<RawDocumentBuf>, Error> {
-        // One to know whether there is more, and one for the position's own place.
-        let most = u32::from(find.limit) + 2;
         self.records(find.kind)
             .find(doc! {})
             .hint(Hint::Keys(span.hint()))
@@ -151,7 +175,7 @@ impl Base {
                 .session(&mut session)
                 .await?;
             let time = hello.get_datetime("localTime").map(|time| time.timestamp_millis().try_into().unwrap_or(0));
-            Ok(time.map_err(|error| Damaged(error.to_string())))
+            Ok(time.map_err(|error| Trouble::Fault(Fault::Invalid(format!("the database tells no time: {error}")))))
         })
         .await
     }
@@ -167,7 +191,7 @@ impl Base {
             match read.await {
                 Ok(read) => {
                     self.found(false);
-                    return read.map_err(damaged);
+                    return read;
                 }
                 Err(failure) => {
                     let answered = matches!(failure, Failure::Broken(_));
@@ -185,31 +209,27 @@ fn wanted(leases: bool) -> Document {
 
 /// A page that is being read.
 struct Page {
-    rows: Vec<Row>,
+    found: Found,
     last: Option<Position>,
     bytes: usize,
 }
 
 impl Page {
-    /// Adds a record, or gives the position behind which it is, if the page is full.
-    fn add(
-        &mut self,
-        find: &Find,
-        span: &Span,
-        raw: &mongodb::bson::raw::RawDocument,
-    ) -> Result<Option<Position>, Damaged> {
-        let body = raw.get_document("b").map_err(|error| Damaged(error.to_string()))?;
+    /// Adds a record, unless the page is full: then it ends behind the last one.
+    fn add(&mut self, find: &Find, span: &Span, raw: &mongodb::bson::raw::RawDocument) -> Result<bool, Damaged> {
+        let Some(RawBsonRef::Document(body)) = raw.get("b")? else { return Err(Damaged("it has no body".into())) };
         let keys = span::keys(&find.index, find, body)?;
         let row = row::read(raw)?;
         if !span.begins(&keys, &row.id) {
-            return Ok(None);
+            return Ok(true);
         }
-        if self.rows.len() >= usize::from(find.limit) || self.bytes > PAGE_BYTES {
-            return Ok(self.last.take());
+        if self.found.rows.len() >= usize::from(find.limit) || self.bytes > PAGE_BYTES {
+            self.found.next = self.last.take();
+            return Ok(false);
         }
         self.bytes += row.body.len();
         self.last = Some(Position { keys, id: row.id.clone() });
-        self.rows.push(row);
-        Ok(None)
+        self.found.rows.push(row);
+        Ok(true)
     }
 }

@@ -2,17 +2,26 @@
 //!
 //! `{_id: the id, r: revision, b: body, w: the last writes, host, owner, epoch, expires, claim: the lease, f: fence}`
 
-use culvert_model::HostId;
+use culvert_model::{HostId, Kind};
 use culvert_wire::bus::{Lease, Row};
 use mongodb::bson::raw::RawDocument;
 use mongodb::bson::{Bson, Document, RawBsonRef, doc};
 
 use super::document;
+use crate::store::Damage;
 
-/// What stands in the database is not what was put there.
+/// What stands in the database is not what was put there. Holds none of it.
 #[derive(Debug, thiserror::Error)]
 #[error("a record in the database is damaged: {0}")]
 pub struct Damaged(pub String);
+
+impl Damaged {
+    /// The damage of this record.
+    #[must_use]
+    pub fn of(self, kind: Kind, id: &str) -> Damage {
+        Damage { kind, id: id.into(), why: self.0 }
+    }
+}
 
 impl From<mongodb::bson::error::Error> for Damaged {
     fn from(error: mongodb::bson::error::Error) -> Self {
@@ -25,7 +34,12 @@ impl From<mongodb::bson::error::Error> for Damaged {
 pub fn projection() -> Document {
     doc! {
         "r": 1, "b": 1, "host": 1, "owner": 1, "epoch": 1,
-        "left": { "$max": [0_i64, { "$subtract": ["$expires", "$$NOW"] }] },
+        // Of anything but a date there is nothing left, not even a number: the whole page would fail with it.
+        "left": { "$cond": [
+            { "$in": [{ "$type": "$expires" }, ["date", "missing"]] },
+            { "$max": [0_i64, { "$subtract": ["$expires", "$$NOW"] }] },
+            null,
+        ] },
     }
 }
 
@@ -50,13 +64,19 @@ pub fn is_projected(raw: &RawDocument, name: &str) -> bool {
 
 /// A record.
 pub fn read(raw: &RawDocument) -> Result<Row, Damaged> {
-    let body = raw.get_document("b").map_err(|error| Damaged(error.to_string()))?;
-    Ok(Row {
-        id: text(raw, "_id")?,
-        revision: number(raw, "r")?,
-        body: document::to_json(body).map_err(|error| Damaged(error.to_string()))?,
-        lease: lease(raw)?,
-    })
+    let Some(RawBsonRef::Document(body)) = raw.get("b")? else { return Err(Damaged("it has no body".into())) };
+    let body = document::to_json(body).map_err(|error| Damaged(error.to_string()))?;
+    Ok(Row { id: text(raw, "_id")?, revision: number(raw, "r")?, body, lease: lease(raw)? })
+}
+
+/// A record's id, as far as it can be shown.
+#[must_use]
+pub fn id(raw: &RawDocument) -> String {
+    match raw.get("_id") {
+        Ok(Some(RawBsonRef::String(text))) => text.to_owned(),
+        Ok(Some(other)) => format!("({:?})", other.element_type()),
+        _ => "(none)".into(),
+    }
 }
 
 /// A record's lease, if anybody ever took one.
@@ -64,7 +84,7 @@ pub fn lease(raw: &RawDocument) -> Result<Option<Lease>, Damaged> {
     if !is_leased(raw)? {
         return Ok(None);
     }
-    let host = text(raw, "host")?.parse::<HostId>().map_err(|error| Damaged(error.to_string()))?;
+    let host = text(raw, "host")?.parse::<HostId>().map_err(|_| Damaged("its lease names no host".into()))?;
     Ok(Some(Lease { host, owner: text(raw, "owner")?, epoch: number(raw, "epoch")?, left: number(raw, "left")? }))
 }
 

@@ -52,20 +52,22 @@ impl Base {
             // The record may be gone by now that an earlier attempt made or changed.
             let gone = course.attempt(self.recall_gone(id, session)).await.map_err(Failure::harmless)?;
             if let Some(done) = gone.and_then(|raw| of_the_gone(&raw, id).transpose()) {
-                return Ok(Some(done.map_err(damaged)));
+                return Ok(Some(done.map_err(|damage| plan.damaged(damage))));
             }
         }
         let records = self.records(plan.kind);
         let since = course.unsure().then(|| course.age());
         let taken = match course.attempt(plan.carry_out(&records, session, since)).await {
-            Ok(Some(raw)) if row::is_projected(&raw, "at") => return Ok(Some(plan.done(&raw).map_err(damaged))),
+            Ok(Some(raw)) if row::is_projected(&raw, "at") => {
+                return Ok(Some(plan.done(&raw).map_err(|damage| plan.damaged(damage))));
+            }
             Ok(_) => None,
             Err(Failure::Duplicate(index)) => Some(index),
             Err(failure) => return Err(failure),
         };
         // An earlier attempt may have got through, so this looks before it refuses.
         let raw = course.attempt(self.look(plan, session)).await.map_err(Failure::harmless)?;
-        Ok(self.judge(id, plan, course, raw.as_ref(), taken).unwrap_or_else(|damage| Some(Err(damaged(damage)))))
+        Ok(self.judge(id, plan, course, raw.as_ref(), taken).unwrap_or_else(|damage| Some(Err(plan.damaged(damage)))))
     }
 
     /// The deletion of a record that remembered this write.
@@ -121,10 +123,4 @@ fn of_the_gone(raw: &RawDocumentBuf, id: u128) -> Result<Option<Done>, Damaged> 
 
 fn refused(why: Refusal) -> Answer<Done> {
     Err(Trouble::Refused { write: 0, why })
-}
-
-/// Says it and gives what is to be answered.
-pub fn damaged(damage: Damaged) -> Trouble {
-    tracing::error!("{damage}");
-    Trouble::Fault(Fault::Invalid(damage.to_string()))
 }

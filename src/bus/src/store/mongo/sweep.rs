@@ -36,7 +36,13 @@ impl Base {
             limit: PAGE,
         };
         let found = self.find(&stretch).await?;
-        let ids: Vec<Bson> = found.rows.iter().map(|row| row.id.clone().into()).collect();
+        let ids: Vec<Bson> = found
+            .rows
+            .iter()
+            .map(|row| &row.id)
+            .chain(found.damaged.iter().map(|damage| &damage.id))
+            .map(|id| id.clone().into())
+            .collect();
         if ids.is_empty() {
             return Ok((0, false, Vec::new()));
         }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::record;
-use crate::{HostId, Id, Millis};
+use crate::{HostId, Id, Kind, Millis};
 
 /// Whether a database may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,6 +32,14 @@ pub struct Migration {
     pub changed: u64,
     /// So many of them cannot be: they are damaged.
     pub failed: u64,
+}
+
+impl Migration {
+    /// At the beginning of a kind.
+    #[must_use]
+    pub fn of(kind: Kind) -> Self {
+        Self { kind: kind.name().into(), after: String::new(), looked: 0, changed: 0, failed: 0 }
+    }
 }
 
 /// What the whole database is. Its shape only ever grows, so that every release can read why it may not work on it.
@@ -75,6 +83,11 @@ pub enum HostStatus {
     Offline,
 }
 
+/// The format of hosts that do not tell one.
+const fn first_format() -> u32 {
+    1
+}
+
 /// A machine of the cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Host {
@@ -86,6 +99,9 @@ pub struct Host {
     pub hostname: String,
     /// Culvert's version on it.
     pub version: String,
+    /// The newest format that it knows: the database's is never above that of any host.
+    #[serde(default = "first_format")]
+    pub format: u32,
     /// Whether it is there.
     pub status: HostStatus,
     /// When its bus started, milliseconds since 1970 by the store's clock.
@@ -179,3 +195,35 @@ pub struct Log {
     pub message: String,
 }
 record!(Log);
+
+impl Log {
+    /// The entry about a damaged record: the same id whoever makes it, so that there is one.
+    #[must_use]
+    pub fn of_damage(kind: Kind, id: &str, timestamp: i64) -> Self {
+        let kind = kind.name();
+        let message = format!(
+            "The record {id:?} in {kind} is damaged and left out. Look with `culvert store damaged`, mend it with \
+             `culvert store repair`."
+        );
+        Self { id: Self::id_of(&format!("damage/{kind}/{id}")), timestamp, message }
+    }
+
+    /// The entry that hosts keep the database in an older format.
+    #[must_use]
+    pub fn of_hosts_behind(format: u32, hosts: &str, timestamp: i64) -> Self {
+        let message = format!(
+            "The records wait to be brought to the format of this version, because these hosts do not know it yet: \
+             {hosts}. Update them, or remove those that are gone for good."
+        );
+        Self { id: Self::id_of(&format!("behind/{format}/{hosts}")), timestamp, message }
+    }
+
+    /// An id that this text alone has (FNV-1a, 64 bits).
+    fn id_of(text: &str) -> Id {
+        let fnv = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325, fnv);
+        let mut bytes = *b"note\0\0\0\0\0\0\0\0";
+        bytes[4..].copy_from_slice(&hash.to_be_bytes());
+        Id::from_bytes(bytes)
+    }
+}

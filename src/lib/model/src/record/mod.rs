@@ -33,6 +33,15 @@ pub trait Record: Serialize + DeserializeOwned + Send + Sync + 'static {
     fn id(&self) -> String;
 }
 
+/// What is to be done with the type of a kind's records ([`Kind::visit`]).
+pub trait Visitor {
+    /// What it comes to.
+    type Output;
+
+    /// Does it.
+    fn visit<T: Record>(self) -> Self::Output;
+}
+
 macro_rules! record {
     ($kind:ident) => {
         impl crate::Record for $kind {
