@@ -12,10 +12,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use culvert_link::launch::Launch;
 use culvert_link::pidfd::Process;
+use culvert_records::Bus;
 use nix::sys::signal::Signal;
 use nix::unistd::User;
 use rustix::thread::Uid;
 use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
 
 use crate::appliance::binaries;
 use crate::lines::until;
@@ -95,7 +97,23 @@ impl BusHost {
                 bail!("it ended:\n{}", self.log());
             }
             Ok((self.reached() > before).then_some(()))
+        })?;
+        self.answers()
+    }
+
+    /// Waits until it answers: it does once it has this host's lease.
+    fn answers(&self) -> Result<()> {
+        let (socket, uid) = (self.socket(), user("culvert-queue")?.uid.as_raw());
+        as_user(uid, async || {
+            let bus = Bus::new(socket);
+            let answered = async {
+                while bus.here().await.is_err() {
+                    sleep(Duration::from_millis(20)).await;
+                }
+            };
+            Ok(timeout(Duration::from_secs(30), answered).await?)
         })
+        .with_context(|| format!("the bus does not answer:\n{}", self.log()))
     }
 
     fn reached(&self) -> usize {
