@@ -21,8 +21,8 @@ const SEEN: Duration = Duration::from_secs(1);
 /// How soon a host is offline that vanished.
 const GONE: Duration = Duration::from_secs(10);
 
-/// How soon consoles are told of that by an event: the task that looks for lost hosts runs every 5 s.
-const TOLD: Duration = Duration::from_secs(20);
+/// How soon consoles are told of that by an event: the task that looks for lost hosts is due when a lease could end.
+const TOLD: Duration = Duration::from_secs(10);
 
 /// A database, and machines around it.
 struct World {

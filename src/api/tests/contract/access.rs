@@ -23,6 +23,7 @@ fn example(route: &Route) -> String {
         ("{host}", "5f00000000000000000000000000000a"),
         ("{network}", "382e382e382e382f3332"),
         ("{operation}", "start"),
+        ("{period}", "1m"),
     ]
     .iter()
     .fold(long, |path, (place, value)| path.replace(place, value))
