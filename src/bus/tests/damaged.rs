@@ -105,7 +105,7 @@ impl<S: Store> Patient<S> {
             // One by one, none is left out behind a damaged one.
             let mut find = query(kind, index, Vec::new(), 1);
             let mut met = false;
-            for _ in 0..10 {
+            for _ in 0..100 {
                 let found = self.store.find(find.clone()).await.expect("pages do not fail");
                 met |= whole(&found);
                 find.after = found.next;

@@ -51,7 +51,8 @@ async fn expire<S: Store>(store: &S) {
     let row = store.get(Kind::Cluster, Cluster::ID).await.expect("the store answers").expect("it is there");
     if let Some(lease) = row.lease.filter(|lease| lease.left > 0) {
         let claim = Claim { owner: lease.owner, epoch: lease.epoch };
-        store.release(Kind::Cluster, Cluster::ID, lease.host, claim).await.expect("it is held");
+        // What the dead one had asked for may be done only now.
+        let _ = store.release(Kind::Cluster, Cluster::ID, lease.host, claim).await;
     }
 }
 
@@ -153,7 +154,10 @@ async fn one_host_does_it() {
     assert_eq!(raise(&*store, &TWO, |_| true).await, Ok(true));
     let [a, b] = [HostId::new(), HostId::new()].map(|host| migrate(&*store, &TWO, host, |_| {}));
     let (a, b) = tokio::join!(a, b);
-    assert_eq!((a, b), (Ok(Ended::Done), Ok(Ended::Elsewhere)));
+    assert!(
+        matches!((&a, &b), (Ok(Ended::Done), Ok(Ended::Elsewhere)) | (Ok(Ended::Elsewhere), Ok(Ended::Done))),
+        "{a:?} {b:?}"
+    );
     all_is_migrated(&*store).await;
 }
 
