@@ -22,7 +22,7 @@ const SEEN: Duration = Duration::from_secs(1);
 const GONE: Duration = Duration::from_secs(10);
 
 /// How soon consoles are told of that by an event: the task that looks for lost hosts is due when a lease could end.
-const TOLD: Duration = Duration::from_secs(10);
+const TOLD: Duration = Duration::from_secs(12);
 
 /// A database, and machines around it.
 struct World {
