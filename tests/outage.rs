@@ -77,7 +77,7 @@ impl World {
 
     /// What is answered for as long as it is.
     fn is_away(&self) -> Result<()> {
-        for path in ["/organization", "/host", "/server", "/state"] {
+        for path in ["/organization", "/host", "/server", "/state", "/admin", "/settings"] {
             let answer = self.ask(Method::GET, path, None)?;
             ensure!(answer.status == 200 && marked(&answer), "{path}: {} {:?}", answer.status, answer.headers);
         }

@@ -10,7 +10,7 @@ use crate::answer::{Answer, No};
 use crate::api::Api;
 use crate::caller::Caller;
 use crate::password::Cost;
-use crate::{filter, random, session};
+use crate::{filter, random, recall, session};
 
 /// The fewest characters of a password.
 const PASSWORD: usize = 8;
@@ -54,8 +54,8 @@ pub fn show(admin: Admin, secret: String) -> reply::Admin {
 /// There is none, or the store can't be reached.
 pub async fn read(api: &Api, id: Id) -> Answer<reply::Admin> {
     let admin = api.have::<Admin>(id, "administrator").await?.record;
-    let secret = api.have::<AdminSecret>(id, "administrator").await?.record;
-    Ok(show(admin, secret.api_secret))
+    let secret = recall::secret::<AdminSecret>(&api.bus, id).await?;
+    Ok(show(admin, secret.map(|secret| secret.api_secret).unwrap_or_default()))
 }
 
 /// All administrators by name.
@@ -66,8 +66,8 @@ pub async fn read(api: &Api, id: Id) -> Answer<reply::Admin> {
 pub async fn list(api: &Api) -> Answer<Vec<reply::AdminListItem>> {
     let mut shown = Vec::new();
     for admin in api.bus.find::<Admin>(Query::by("by_username").limit(MOST)).await?.items {
-        let secret = api.bus.get::<AdminSecret>(admin.record.id).await?;
-        let secret = secret.map(|secret| secret.record.api_secret).unwrap_or_default();
+        let secret = recall::secret::<AdminSecret>(&api.bus, admin.record.id).await?;
+        let secret = secret.map(|secret| secret.api_secret).unwrap_or_default();
         shown.push(reply::AdminListItem { admin: show(admin.record, secret), audit: false });
     }
     Ok(shown)

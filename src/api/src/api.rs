@@ -112,7 +112,7 @@ impl Inner {
     ///
     /// The bus can't be reached.
     pub async fn host(&self) -> Answer<HostId> {
-        Ok(self.bus.here().await?.0)
+        Ok(self.bus.standing().await?.0)
     }
 
     /// This host's record, if its bus has made it.

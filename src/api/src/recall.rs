@@ -110,6 +110,19 @@ impl<T: Clone> Read<T> {
     }
 }
 
+/// A secret record, which nobody remembers: while the database is away, it is as if there were none, and the answer is
+/// marked. For what is only shown.
+///
+/// # Errors
+///
+/// As [`Recall::users`].
+pub async fn secret<T: Record>(bus: &Bus, id: Id) -> Result<Option<T>, Failure> {
+    match bus.get::<T>(id).await {
+        Ok(found) => Ok(found.map(|stored| stored.record)),
+        Err(failure) => recalled(failure, None),
+    }
+}
+
 /// What is answered instead of a failure, and marked, if the database is away.
 fn recalled<T>(failure: Failure, known: T) -> Result<T, Failure> {
     match failure {

@@ -13,7 +13,7 @@ use crate::{overview, server};
 ///
 /// The bus can't be reached.
 pub async fn standing(api: &Api) -> Answer<Value> {
-    let Standing { keeper, transfer, binding } = api.bus.standing().await?;
+    let (_, Standing { keeper, transfer, binding }) = api.bus.standing().await?;
     let keeper = match keeper {
         Keeper::Embedded => "embedded",
         Keeper::Mongo => "mongodb",

@@ -13,7 +13,7 @@ pub use removal::remove;
 
 use crate::answer::{Answer, No};
 use crate::api::Api;
-use crate::{certificate, filter, random};
+use crate::{certificate, filter, random, recall};
 
 /// How long the making of a CA is waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -102,7 +102,7 @@ pub async fn secret(api: &Api, organization: &Organization) -> Answer<Option<Org
     if !organization.auth_api {
         return Ok(None);
     }
-    Ok(api.bus.get(organization.id).await?.map(|stored| stored.record))
+    Ok(recall::secret(&api.bus, organization.id).await?)
 }
 
 /// Makes what is missing or is to be another.

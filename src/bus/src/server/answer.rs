@@ -63,7 +63,7 @@ async fn carry_out<S: Store>(server: &Server<S>, request: Request) -> Answer<Rep
         }
         Request::Sweep { kind, index, before } => store.sweep(kind, &index, before).await.map(Reply::Count),
         Request::Here => store.now().await.map(|now| Reply::Here { host: *host, now }),
-        Request::Standing => Ok(Reply::Standing(server.told.now())),
+        Request::Standing => Ok(Reply::Standing { host: server.host, standing: server.told.now() }),
         Request::Restart => {
             // Who ends it has nothing to wait for: the answer is still written.
             server.restart.notify_one();

@@ -25,14 +25,14 @@ impl Bus {
         }
     }
 
-    /// How it is with the store; answered while it is away, too.
+    /// This host's id, and how it is with the store; answered while it is away, too.
     ///
     /// # Errors
     ///
     /// The bus can't be reached.
-    pub async fn standing(&self) -> Result<Standing, Failure> {
+    pub async fn standing(&self) -> Result<(HostId, Standing), Failure> {
         match self.exchange(Request::Standing).await? {
-            Reply::Standing(standing) => Ok(standing),
+            Reply::Standing { host, standing } => Ok((host, standing)),
             _ => Err(unexpected()),
         }
     }

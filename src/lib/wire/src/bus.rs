@@ -113,8 +113,8 @@ pub enum Request {
     Subscribe(Vec<Kind>),
     /// Who the host is and what time the store has. Answered by [`Reply::Here`].
     Here,
-    /// Where records are kept, and whether they are being moved. Answered by [`Reply::Standing`], also while the store is
-    /// away.
+    /// Who the host is, where records are kept, and whether they are being moved. Answered by [`Reply::Standing`], also
+    /// while the store is away.
     Standing,
     /// End, so as to be started again with what was changed in the state folder. Answered by [`Reply::Restarting`].
     Restart,
@@ -335,7 +335,12 @@ pub enum Reply {
         now: Millis,
     },
     /// How it is with the store.
-    Standing(Standing),
+    Standing {
+        /// This host.
+        host: HostId,
+        /// Where records are kept.
+        standing: Standing,
+    },
     /// The bus is about to end.
     Restarting,
     /// The identity was taken; the bus starts again under it.
