@@ -24,7 +24,6 @@ fn host(id: HostId) -> Host {
         id,
         name: format!("host {id}"),
         hostname: "host".into(),
-        format: 1,
         version: "0".into(),
         status: HostStatus::Online,
         started: 0,
