@@ -199,17 +199,8 @@ pub fn judge(cluster: &Cluster, format: u32, now: Millis) -> Result<(), Unusable
 /// As the store's.
 pub async fn is_empty<S: Store>(store: &S) -> Answer<bool> {
     for kind in Kind::ALL.iter().copied() {
-        let find = Find {
-            kind,
-            index: String::new(),
-            equal: Vec::new(),
-            from: None,
-            to: None,
-            after: None,
-            descending: false,
-            limit: 1,
-        };
-        if !store.find(find).await?.rows.is_empty() {
+        let found = store.find(Find { limit: 1, ..Find::all(kind) }).await?;
+        if !found.rows.is_empty() || !found.damaged.is_empty() {
             return Ok(false);
         }
     }

@@ -148,14 +148,5 @@ impl Behind {
 #[must_use]
 pub fn pages(kind: Kind, after: String) -> Find {
     let after = (!after.is_empty()).then_some(culvert_wire::bus::Position { keys: Vec::new(), id: after });
-    Find {
-        kind,
-        index: String::new(),
-        equal: Vec::new(),
-        from: None,
-        to: None,
-        after,
-        descending: false,
-        limit: BATCH as u16,
-    }
+    Find { after, limit: BATCH as u16, ..Find::all(kind) }
 }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use culvert_model::{Index, Kind};
-use culvert_wire::bus::{Find, Key, PAGE, Position, Row, Write};
+use culvert_wire::bus::{Find, Key, Position, Row, Write};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Instant, sleep};
 
@@ -192,16 +192,7 @@ impl Cache {
 /// All records of a kind, as far as there is room; nothing if the store does not answer.
 async fn whole<S: Store>(store: &S, kind: Kind) -> Option<Shelf> {
     let mut shelf = Shelf { whole: true, ..Shelf::default() };
-    let mut find = Find {
-        kind,
-        index: String::new(),
-        equal: Vec::new(),
-        from: None,
-        to: None,
-        after: None,
-        descending: false,
-        limit: PAGE,
-    };
+    let mut find = Find::all(kind);
     loop {
         let found = store.find(find.clone()).await.ok()?;
         found.rows.into_iter().for_each(|row| shelf.put(row));

@@ -114,16 +114,7 @@ pub async fn host<S: Store>(store: &S, name: &str, release: &Release) -> HostId 
 pub async fn dump<S: Store>(store: &S) -> Vec<(Kind, Row)> {
     let mut all = Vec::new();
     for kind in Kind::ALL.iter().copied().filter(|kind| *kind != Kind::Cluster) {
-        let mut find = Find {
-            kind,
-            index: String::new(),
-            equal: Vec::new(),
-            from: None,
-            to: None,
-            after: None,
-            descending: false,
-            limit: 1000,
-        };
+        let mut find = Find::all(kind);
         loop {
             let found = store.find(find.clone()).await.expect("the store answers");
             all.extend(found.rows.into_iter().map(|row| (kind, row)));

@@ -2,7 +2,7 @@
 
 use culvert_model::record::{Cluster, ClusterState};
 use culvert_model::{Kind, Millis};
-use culvert_wire::bus::{Find, PAGE};
+use culvert_wire::bus::Find;
 
 use super::judge::many;
 use crate::store::mongo::base::Base;
@@ -32,17 +32,7 @@ pub async fn look(base: &Base) -> Result<String, ConnectError> {
 
 /// How many hosts there are, and how many of them are there now.
 async fn hosts(base: &Base) -> Answer<(usize, usize)> {
-    let all = Find {
-        kind: Kind::Host,
-        index: String::new(),
-        equal: Vec::new(),
-        from: None,
-        to: None,
-        after: None,
-        descending: false,
-        limit: PAGE,
-    };
-    let found = base.find(&all).await?;
+    let found = base.find(&Find::all(Kind::Host)).await?;
     let there = found.rows.iter().filter(|row| row.lease.as_ref().is_some_and(|lease| lease.left > 0)).count();
     Ok((found.rows.len(), there))
 }
