@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use culvert_wire::errand::{Content, Errand, Report};
+use culvert_wire::errand::{Content, Errand, Member, Report};
 use serde_json::json;
 
 use super::choice::{self, Way};
@@ -54,8 +54,8 @@ fn begin(appliance: &Appliance, yes: bool) -> Result<(), Trouble> {
     let uri = std::fs::read_to_string(appliance.state.join("bus/uri")).map_err(failed)?;
     let content = survey(appliance, uri)?;
     let here = appliance.host();
-    let others: Vec<&str> =
-        content.hosts.iter().filter(|host| Some(&host.id) != here.as_ref()).map(|host| host.name.as_str()).collect();
+    let name = |host: &Member| if host.online { host.name.clone() } else { format!("{}, offline", host.name) };
+    let others: Vec<String> = content.hosts.iter().filter(|host| Some(&host.id) != here.as_ref()).map(name).collect();
     if others.is_empty() {
         say("this is the cluster's only host: its records come along; changes are refused meanwhile, tunnels stay up");
     } else if yes {
@@ -69,8 +69,9 @@ fn begin(appliance: &Appliance, yes: bool) -> Result<(), Trouble> {
     } else {
         return Err(Trouble::Failed(format!(
             "the cluster has other hosts ({}): the records stay with them, and this host leaves empty, with new \
-             administrators and no servers; if that is meant, repeat with --yes",
-            others.join(", ")
+             administrators and no servers; if that is meant, repeat with --yes; if those hosts are gone for good, delete \
+             them in the console first, and the records come along",
+            others.join("; ")
         )));
     }
     choice::put(&appliance.state, Way::Export).map_err(failed)
