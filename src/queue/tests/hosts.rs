@@ -119,7 +119,7 @@ async fn pools_and_tasks_of_both() {
     };
     until("full pools", async || (ready().await == (4, 2) && jobs(&api).await == 0).then_some(())).await;
     let tasks = hosts.bus(1, Role::Tasks);
-    let written = async || tasks.get::<Task>("lost-hosts").await.expect("the bus answers").map(|task| task.revision);
+    let written = async || tasks.get::<Task>("lost-servers").await.expect("the bus answers").map(|task| task.revision);
     let before = until("the first run", written).await;
     tokio::time::sleep(Duration::from_secs(15)).await;
     let runs = (until("a record", written).await - before) / 2;
