@@ -248,6 +248,8 @@ impl ReplicaSet {
         command.arg("--bind_ip").arg(address.ip().to_string()).arg("--port").arg(address.port().to_string());
         command.arg("--dbpath").arg(folder).arg("--logpath").arg(folder.join("log")).args(more).args(&self.options);
         command.args(["--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "100"]);
+        // The name of its unix socket is its port's, which is the same in every namespace.
+        command.arg("--nounixsocket");
         // Members end at once when asked to, and do not keep statistics.
         command.args(["--setParameter", "shutdownTimeoutMillisForSignaledShutdown=100"]);
         command.args(["--setParameter", "diagnosticDataCollectionEnabled=false"]);
