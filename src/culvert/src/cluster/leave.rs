@@ -100,6 +100,8 @@ fn give_up(appliance: &Appliance, standing: &Standing, output: Output) -> Result
 fn finish(appliance: &Appliance, output: Output, text: &str) -> Result<ExitCode, Trouble> {
     choice::clear(&appliance.state).map_err(|error| machine::unmade(&appliance.state, &error))?;
     appliance.restart_bus()?;
+    // It may hold a password, and nobody needs it any more.
+    let _ = std::fs::remove_file(appliance.state.join("bus/uri"));
     match output {
         Output::Json => print(&format!("{}\n", json!({ "result": "left" })))?,
         Output::Text => print(text)?,
