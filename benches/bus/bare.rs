@@ -102,14 +102,15 @@ impl Bare {
         records.find_one(doc! { "_id": id }).await?.context("the record is there")
     }
 
-    /// Takes a lease, by this program's own clock.
+    /// Takes a lease by the primary's clock, as that is done by one command (`mechanisms.md` 4.1).
     pub async fn claim<T: Record>(&self, id: &str) -> Result<()> {
-        let now = DateTime::now().timestamp_millis();
-        let free = doc! { "_id": id, "expires": { "$not": { "$gt": now } } };
-        let taken = doc! {
-            "$set": { "owner": "bench", "expires": now + LEASE.as_millis() as i64 },
-            "$inc": { "epoch": 1_i64 },
-        };
+        let free = doc! { "_id": id, "$expr": { "$or": [{ "$not": ["$owner"] }, { "$lte": ["$expires", "$$NOW"] }] } };
+        let taken = vec![doc! { "$set": {
+            "owner": { "$literal": "bench" },
+            "epoch": { "$add": [{ "$ifNull": ["$epoch", 0] }, 1] },
+            "claimed": "$$NOW",
+            "expires": { "$add": ["$$NOW", LEASE.as_millis() as i64] },
+        } }];
         let record = self.state::<T>().find_one_and_update(free, taken).return_document(ReturnDocument::After).await?;
         record.context("the lease is free").map(drop)
     }

@@ -15,7 +15,7 @@ use crate::report::Report;
 use crate::samples::user;
 
 /// Reads in a turn.
-const READS: usize = 400;
+const READS: usize = 2000;
 
 /// One after the other.
 pub fn measure(report: &mut Report, runtime: &Runtime, bus: &Daemon, api: &Bus, bare: &Bare) -> Result<()> {

@@ -115,8 +115,8 @@ impl Writer {
         match self.transact(&group) {
             Ok((outcomes, changes)) => {
                 self.complaint.over();
-                changes.into_iter().for_each(|change| self.announce(change));
                 group.into_iter().zip(outcomes).for_each(|(job, outcome)| tell(job.answer, outcome));
+                changes.into_iter().for_each(|change| self.announce(change));
             }
             Err(fault) => group.into_iter().for_each(|job| tell(job.answer, Err(Trouble::Fault(fault.clone())))),
         }
