@@ -24,7 +24,7 @@ use crate::figures::quantile;
 use crate::report::Report;
 
 /// How often each of two has its turn.
-const TURNS: usize = 6;
+const TURNS: usize = 10;
 
 /// How long a turn lasts in which operations are counted.
 const COUNTED: Duration = Duration::from_millis(1200);

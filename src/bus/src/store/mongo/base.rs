@@ -11,7 +11,7 @@ use mongodb::error::Error;
 use mongodb::options::{CollectionOptions, ReadConcern, ReadPreference, SelectionCriteria, WriteConcern};
 use mongodb::{Client, ClientSession, Collection, Database};
 use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::attempt::Course;
 use super::heard::Heard;
@@ -32,9 +32,6 @@ const DEAD: Duration = Duration::from_millis(1000);
 /// The time for breaking a dead client's lock.
 const BREAK: Duration = Duration::from_millis(1000);
 
-/// A caller whose bus was started again asks again, under the same id, within this time.
-const YOUNG: Duration = Duration::from_secs(60);
-
 /// The batches that were done, by their write ids.
 pub const WRITES: &str = "writes";
 
@@ -50,7 +47,6 @@ pub struct Base {
     known: AtomicU64,
     /// Whether a read found nobody until its deadline, and nothing was answered since.
     away: AtomicBool,
-    since: Instant,
     /// The kinds of which a leased record was seen, as bits.
     leased: AtomicU64,
     /// What the tail told of records.
@@ -63,8 +59,7 @@ impl Base {
     pub fn new(client: Client, database: Database, host: HostId) -> Self {
         let requests = Semaphore::new(REQUESTS);
         let (known, away, leased) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU64::new(0));
-        let (since, heard) = (Instant::now(), Heard::default());
-        Self { host, client, database, requests, known, away, since, leased, heard }
+        Self { host, client, database, requests, known, away, leased, heard: Heard::default() }
     }
 
     /// The database itself.
@@ -144,12 +139,6 @@ impl Base {
     #[must_use]
     pub fn is_away(&self) -> bool {
         self.away.load(Ordering::Relaxed)
-    }
-
-    /// Whether what is asked may have been asked of this bus before it was started again.
-    #[must_use]
-    pub fn is_young(&self) -> bool {
-        self.since.elapsed() < YOUNG
     }
 
     /// The database was asked and is away, or not.

@@ -48,7 +48,7 @@ impl Base {
         course: &Course,
         session: &mut ClientSession,
     ) -> Result<Option<Answer<Done>>, Failure> {
-        if course.unsure() || self.is_young() {
+        if course.unsure() {
             // The record may be gone by now that an earlier attempt made or changed.
             let gone = course.attempt(self.recall_gone(id, session)).await.map_err(Failure::harmless)?;
             if let Some(done) = gone.and_then(|raw| of_the_gone(&raw, id).transpose()) {
