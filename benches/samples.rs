@@ -1,7 +1,7 @@
 //! Records as there are many.
 
 use culvert_model::Id;
-use culvert_model::record::{Job, JobState, Priority, Purpose, User, Work};
+use culvert_model::record::{Job, Priority, Purpose, User, Work};
 
 /// A user as there are many.
 pub fn user(number: u64) -> User {
@@ -29,16 +29,10 @@ pub fn user(number: u64) -> User {
 
 /// A job as there are many.
 pub fn job(number: usize) -> Job {
-    Job {
-        id: format!("certificate/{number}"),
-        work: Work::Certificate { organization: Id::from_bytes([7; 12]), purpose: Purpose::Client },
-        priority: Priority::Low,
-        state: JobState::Open,
-        created: 1_790_000_000_000,
-        not_before: 0,
-        attempts: 0,
-        reserved: None,
-        preferred: None,
-        error: None,
-    }
+    Job::new(
+        format!("certificate/{number}"),
+        Work::Certificate { organization: Id::from_bytes([7; 12]), purpose: Purpose::Client },
+        Priority::Low,
+        1_790_000_000_000,
+    )
 }

@@ -66,6 +66,8 @@ async fn make(database: &Database, numbers: std::ops::Range<u32>) -> Result<()> 
             der: Bytes(random(CERTIFICATE)?),
             fingerprint: random(32)?.iter().map(|byte| format!("{byte:02x}")).collect(),
             expires: 1_900_000_000_000,
+            serial: "8f".repeat(16),
+            replaced: None,
         })?);
         all[3].push(stored(&CertificateKey { id: user.certificate, key: Bytes(random(KEY)?) })?);
         let server = Id::from_bytes([9; 12]);

@@ -43,7 +43,9 @@ fn of_the_cluster(kind: Kind) -> Value {
         }),
         Kind::Settings => json!({
             "id": "settings", "theme": "dark", "pin_mode": "optional", "restrict_import": false, "client_pool": 6,
-            "server_pool": 2, "rsa_bits": 3072, "leaf_days": 1825, "ca_days": 7300, "renegotiate": 3600,
+            "server_pool": 2, "ca_pool": 1, "dh_pool": 3, "dh_pool_bits": [2048, 4096], "dh": "own", "user_key": "rsa-3072",
+            "server_key": "p-256", "ca_key": "ed25519", "leaf_days": 1825, "ca_days": 7300, "expiry_days": 30,
+            "renegotiate": 3600,
         }),
         _ => json!({ "id": ID, "timestamp": 1, "message": "A user was made." }),
     }
@@ -70,7 +72,8 @@ fn of_work(kind: Kind) -> Value {
     match kind {
         Kind::Job => json!({
             "id": "certificate/x/client/1", "work": { "what": "certificate", "organization": ID, "purpose": "client" },
-            "priority": 1, "state": "open", "created": 1, "not_before": 1, "attempts": 1, "reserved": "word",
+            "priority": 1, "state": "open", "created": 1, "not_before": 1, "deadline": 9, "attempts": 1, "begun": 2,
+            "progress": { "done": 3, "of": 4 }, "paused": false, "cancelled": true, "reserved": "word",
             "preferred": HOST, "error": "no room",
         }),
         _ => json!({
@@ -90,7 +93,8 @@ fn of_servers(kind: Kind) -> Value {
                 "nat_netmap": "10.1.0.0/24", "net_gateway": false,
             }],
             "certificate": ID, "groups": ["a"], "dns_servers": ["9.9.9.9"], "search_domain": "example.org",
-            "cipher": "aes128", "hash": "sha256", "dh_param_bits": 2048, "multi_device": true, "inter_client": true,
+            "cipher": "aes128", "hash": "sha256", "dh_param_bits": 2048, "dh_params": "AAEC",
+            "network_lock": "pool/x", "multi_device": true, "inter_client": true,
             "restrict_routes": true, "otp_auth": true, "ping_interval": 10, "ping_timeout": 60, "inactive_timeout": 1,
             "session_timeout": 2, "max_clients": 100, "max_devices": 3, "tun_mtu": 1500, "mss_fix": 1400, "debug": true,
             "block_outside_dns": true, "pre_connect_msg": "hello",
@@ -130,8 +134,13 @@ fn of_users(kind: Kind) -> Value {
         }),
         Kind::Certificate => json!({
             "id": ID, "organization": ID, "purpose": "client", "state": "taken", "reserved": "word", "subject": ID,
-            "der": "AAEC", "fingerprint": "00ff", "expires": 2,
+            "der": "AAEC", "fingerprint": "00ff", "expires": 2, "serial": "0a", "replaced": 1,
         }),
+        Kind::Revocation => json!({
+            "id": format!("{ID}-0a"), "organization": ID, "serial": "0a", "since": 1, "expires": 2,
+        }),
+        Kind::Crl => json!({ "id": ID, "number": 3, "der": "AAEC", "signed": 1, "next": 2 }),
+        Kind::DhParams => json!({ "id": ID, "bits": 2048, "reserved": "word", "der": "AAEC" }),
         _ => json!({ "id": "long", "short": "s", "user": ID, "organization": ID, "expires": 2 }),
     }
 }

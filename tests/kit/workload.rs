@@ -151,16 +151,8 @@ impl Random {
 /// A job that nobody does. Its number stands where jobs have the time at which they were made.
 pub fn job(id: &str, number: u64) -> Job {
     Job {
-        id: id.into(),
-        work: culvert_model::record::Work::ConsoleCertificate,
-        priority: Priority::Low,
         state: JobState::Dead,
-        created: number,
-        not_before: 0,
-        attempts: 0,
-        reserved: None,
-        preferred: None,
-        error: None,
+        ..Job::new(id.into(), culvert_model::record::Work::ConsoleCertificate, Priority::Low, number)
     }
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use culvert_model::record::{
-    Certificate, CertificateKey, CertificateState, Job, JobState, Organization, Priority, Purpose, Work,
+    Certificate, CertificateKey, CertificateState, Job, Organization, Priority, Purpose, Work,
 };
 use culvert_model::{Id, Kind};
 use culvert_records::{Failure, Guard, Query, Stored, Write, delete, insert, update};
@@ -135,19 +135,10 @@ async fn order(api: &Api, organization: Id, purpose: Purpose, word: &str) -> Ans
     let purpose = match purpose {
         Purpose::Client => "client",
         Purpose::Server => "server",
+        Purpose::Authority => "authority",
     };
-    let job = Job {
-        id: format!("certificate/{organization}/{purpose}/{}", random::word(16)),
-        work,
-        priority: Priority::High,
-        state: JobState::Open,
-        created: now,
-        not_before: now,
-        attempts: 0,
-        reserved: Some(word.into()),
-        preferred: None,
-        error: None,
-    };
+    let id = format!("certificate/{organization}/{purpose}/{}", random::word(16));
+    let job = Job { reserved: Some(word.into()), ..Job::new(id, work, Priority::High, now) };
     Ok(api.bus.insert(&job).await?)
 }
 
@@ -184,16 +175,5 @@ pub fn removal(id: Id) -> Vec<Write> {
 
 /// The job that makes an organisation's CA.
 pub fn ca_job(organization: Id, now: culvert_model::Millis) -> Write {
-    insert(&Job {
-        id: format!("ca/{organization}"),
-        work: Work::Ca { organization },
-        priority: Priority::High,
-        state: JobState::Open,
-        created: now,
-        not_before: now,
-        attempts: 0,
-        reserved: None,
-        preferred: None,
-        error: None,
-    })
+    insert(&Job::new(format!("ca/{organization}"), Work::Ca { organization }, Priority::High, now))
 }

@@ -3,6 +3,7 @@
 use culvert_contract::body::ClusterChange;
 use culvert_contract::reply;
 use culvert_model::record::Settings;
+use serde::de::DeserializeOwned;
 
 use crate::answer::{Answer, No};
 use crate::api::Api;
@@ -22,9 +23,15 @@ fn show(settings: &Settings) -> reply::Cluster {
     reply::Cluster {
         client_pool: settings.client_pool,
         server_pool: settings.server_pool,
-        rsa_bits: settings.rsa_bits,
+        ca_pool: settings.ca_pool,
+        dh_pool: settings.dh_pool,
+        dh: settings.dh,
+        user_key: settings.user_key,
+        server_key: settings.server_key,
+        ca_key: settings.ca_key,
         leaf_days: settings.leaf_days,
         ca_days: settings.ca_days,
+        expiry_days: settings.expiry_days,
         renegotiate: settings.renegotiate,
     }
 }
@@ -44,13 +51,28 @@ pub async fn update(api: &Api, caller: &Caller, change: &ClusterChange) -> Answe
 fn apply(settings: &mut Settings, change: &ClusterChange) -> Answer<()> {
     put(&mut settings.client_pool, "client_pool", change.client_pool, 1..=1000)?;
     put(&mut settings.server_pool, "server_pool", change.server_pool, 1..=100)?;
-    if ![0, 2048, 3072, 4096].contains(&change.rsa_bits) {
-        return Err(No::field("rsa_bits", "value_invalid", "RSA keys have 2048, 3072 or 4096 bits."));
-    }
-    put(&mut settings.rsa_bits, "rsa_bits", change.rsa_bits, 2048..=4096)?;
+    put(&mut settings.ca_pool, "ca_pool", change.ca_pool, 1..=100)?;
+    put(&mut settings.dh_pool, "dh_pool", change.dh_pool, 1..=20)?;
+    choose(&mut settings.dh, "dh", &change.dh, "none, group or own")?;
+    choose(&mut settings.user_key, "user_key", &change.user_key, KEYS)?;
+    choose(&mut settings.server_key, "server_key", &change.server_key, KEYS)?;
+    choose(&mut settings.ca_key, "ca_key", &change.ca_key, KEYS)?;
     put(&mut settings.leaf_days, "leaf_days", change.leaf_days, 1..=7300)?;
     put(&mut settings.ca_days, "ca_days", change.ca_days, 1..=36_500)?;
+    put(&mut settings.expiry_days, "expiry_days", change.expiry_days, 1..=365)?;
     put(&mut settings.renegotiate, "renegotiate", change.renegotiate, 20..=31_536_000)
+}
+
+/// The words for kinds of keys.
+const KEYS: &str = "rsa-2048, rsa-3072, rsa-4096, p-256, p-384 or ed25519";
+
+/// One of some words.
+fn choose<T: DeserializeOwned>(setting: &mut T, field: &'static str, word: &str, words: &str) -> Answer<()> {
+    if !word.is_empty() {
+        let chosen = serde_json::from_value(word.into());
+        *setting = chosen.map_err(|_| No::field(field, "value_invalid", format!("This must be {words}.")))?;
+    }
+    Ok(())
 }
 
 fn put<T: TryFrom<i64>>(
@@ -83,7 +105,7 @@ mod tests {
         apply(&mut settings, &ClusterChange { renegotiate: 30, ..ClusterChange::default() }).expect("fine");
         assert_eq!(settings.renegotiate, 30);
         for bad in [
-            ClusterChange { rsa_bits: 3000, ..ClusterChange::default() },
+            ClusterChange { user_key: "rsa-3000".into(), ..ClusterChange::default() },
             ClusterChange { client_pool: -1, ..ClusterChange::default() },
             ClusterChange { renegotiate: 19, ..ClusterChange::default() },
         ] {

@@ -83,7 +83,7 @@ fn wait(job: &Stored<Job>, view: &View<'_>) -> Millis {
 
 #[cfg(test)]
 mod tests {
-    use culvert_model::record::{JobState, Work};
+    use culvert_model::record::Work;
     use culvert_records::Lease;
     use proptest::prelude::*;
 
@@ -92,18 +92,7 @@ mod tests {
     const NOW: Millis = 1_790_000_000_000;
 
     fn job(number: usize, priority: Priority) -> Stored<Job> {
-        let record = Job {
-            id: format!("job-{number}"),
-            work: Work::ConsoleCertificate,
-            priority,
-            state: JobState::Open,
-            created: NOW - 10_000,
-            not_before: 0,
-            attempts: 0,
-            reserved: None,
-            preferred: None,
-            error: None,
-        };
+        let record = Job::new(format!("job-{number}"), Work::ConsoleCertificate, priority, NOW - 10_000);
         Stored { record, revision: 1, lease: None }
     }
 

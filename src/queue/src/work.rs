@@ -1,7 +1,7 @@
 //! What a job needs from the records, and what its result becomes in them.
 
 use culvert_model::record::{
-    CaKey, Certificate, CertificateKey, CertificateState, Job, Organization, Settings, Tls, TlsKey, Work,
+    CaKey, Certificate, CertificateKey, CertificateState, Job, Organization, Purpose, Settings, Tls, TlsKey, Work,
 };
 use culvert_model::{Bytes, Id};
 use culvert_records::{Failure, Write, insert, update};
@@ -54,28 +54,25 @@ pub async fn look(desk: &Desk, work: &Work) -> Result<Need, Trouble> {
         Work::Ca { organization } => Ok(match self::organization(desk, organization).await? {
             None => Need::Nothing("the organisation is gone"),
             Some(Organization { ca: Some(_), .. }) => Need::Nothing("the organisation has a CA"),
-            Some(_) => Need::Make(Recipe::Ca { organization, days: settings(desk).await?.ca_days, now }),
+            Some(_) => {
+                let Settings { ca_key: key, ca_days: days, .. } = settings(desk).await?;
+                Need::Make(Recipe::Ca { organization, key, days, now })
+            }
         }),
         Work::Certificate { organization, purpose } => {
             let Some(record) = self::organization(desk, organization).await? else {
                 return Ok(Need::Nothing("the organisation is gone"));
             };
-            let key = desk.bus.get::<CaKey>(organization).await?;
-            let (Some(certificate), Some(key)) = (record.ca, key) else {
+            let signing = desk.bus.get::<CaKey>(organization).await?;
+            let (Some(certificate), Some(signing)) = (record.ca, signing) else {
                 return Err(Trouble::NotYet("The organisation's CA is not made yet."));
             };
-            let Settings { rsa_bits, leaf_days: days, .. } = settings(desk).await?;
-            let issuer = Issuer { certificate: certificate.0, key: Zeroizing::new(key.record.key.0) };
-            Ok(Need::Make(Recipe::Certificate {
-                organization,
-                subject: Id::new(),
-                purpose,
-                issuer,
-                rsa_bits,
-                days,
-                now,
-            }))
+            let Settings { user_key, server_key, leaf_days: days, .. } = settings(desk).await?;
+            let key = if purpose == Purpose::Client { user_key } else { server_key };
+            let issuer = Issuer { certificate: certificate.0, key: Zeroizing::new(signing.record.key.0) };
+            Ok(Need::Make(Recipe::Certificate { organization, subject: Id::new(), purpose, issuer, key, days, now }))
         }
+        _ => Err(Trouble::Failed("This kind of work is not known here.".into())),
     }
 }
 
@@ -124,8 +121,11 @@ pub async fn writes(desk: &Desk, job: &Job, made: Option<&Made>) -> Result<Vec<W
                 der: Bytes(made.der.clone()),
                 fingerprint: made.fingerprint.clone(),
                 expires: made.expires,
+                serial: made.serial.clone(),
+                replaced: None,
             };
             Ok(vec![insert(&CertificateKey { id: made.subject, key }), insert(&certificate)])
         }
+        _ => Ok(Vec::new()),
     }
 }

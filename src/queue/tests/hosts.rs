@@ -75,7 +75,7 @@ async fn each_job_once() {
 async fn another_host_takes_over() {
     let hosts = Hosts::two().await;
     let api = hosts.bus(0, Role::Api);
-    let settings = Settings { rsa_bits: 4096, ..Settings::default() };
+    let settings = Settings { user_key: culvert_model::KeyKind::Rsa4096, ..Settings::default() };
     api.insert(&settings).await.expect("no settings yet");
     let lost = hosts.queue(0);
     let organization = with_ca(&api).await;
@@ -99,7 +99,7 @@ async fn another_host_takes_over() {
 async fn pools_and_tasks_of_both() {
     let hosts = Hosts::two().await;
     let api = hosts.bus(0, Role::Api);
-    let settings = Settings { rsa_bits: 2048, client_pool: 4, ..Settings::default() };
+    let settings = Settings { user_key: culvert_model::KeyKind::Rsa2048, client_pool: 4, ..Settings::default() };
     api.insert(&settings).await.expect("no settings yet");
     for host in 0..2 {
         hosts.queue(host);

@@ -82,7 +82,7 @@ async fn the_console_has_one_certificate() {
 #[tokio::test]
 async fn reserved_in_the_middle() {
     let cluster = Cluster::new();
-    cluster.settings(|settings| settings.rsa_bits = 4096).await;
+    cluster.settings(|settings| settings.user_key = culvert_model::KeyKind::Rsa4096).await;
     let _queue = cluster.queue();
     let organization = with_ca(&cluster).await;
     let bus = cluster.api();
@@ -100,7 +100,7 @@ async fn reserved_in_the_middle() {
 #[tokio::test]
 async fn killed_in_the_middle() {
     let cluster = Cluster::new();
-    cluster.settings(|settings| settings.rsa_bits = 4096).await;
+    cluster.settings(|settings| settings.user_key = culvert_model::KeyKind::Rsa4096).await;
     let queue = cluster.queue();
     let organization = with_ca(&cluster).await;
     let bus = cluster.api();
@@ -124,7 +124,7 @@ async fn killed_in_the_middle() {
 #[tokio::test]
 async fn stopped_in_the_middle() {
     let cluster = Cluster::new();
-    cluster.settings(|settings| settings.rsa_bits = 4096).await;
+    cluster.settings(|settings| settings.user_key = culvert_model::KeyKind::Rsa4096).await;
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let first = tokio::spawn(culvert_queue::attend(cluster.bus(Role::Queue), async {
         let _ = stopped.await;
@@ -142,7 +142,7 @@ async fn stopped_in_the_middle() {
 #[tokio::test]
 async fn another_takes_it_and_the_first_cannot_write() {
     let cluster = Cluster::new();
-    cluster.settings(|settings| settings.rsa_bits = 4096).await;
+    cluster.settings(|settings| settings.user_key = culvert_model::KeyKind::Rsa4096).await;
     let queue = cluster.queue();
     let organization = with_ca(&cluster).await;
     let bus = cluster.api();

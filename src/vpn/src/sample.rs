@@ -54,6 +54,8 @@ pub fn server() -> Server {
         cipher: Cipher::Aes256,
         hash: Digest::Sha256,
         dh_param_bits: 2048,
+        dh_params: None,
+        network_lock: None,
         multi_device: false,
         inter_client: true,
         restrict_routes: true,

@@ -1,9 +1,7 @@
 //! Removing an organisation with everything under it. Each step can be repeated: who is interrupted asks again.
 
 use culvert_model::Id;
-use culvert_model::record::{
-    CaKey, Certificate, CertificateKey, Job, Organization, OrganizationSecret, Server, User, Work,
-};
+use culvert_model::record::{CaKey, Certificate, CertificateKey, Job, Organization, OrganizationSecret, Server, User};
 use culvert_records::{Failure, Query};
 
 use crate::answer::{Answer, No};
@@ -53,11 +51,7 @@ async fn remove_users(api: &Api, organization: Id) -> Answer<()> {
 
 async fn remove_jobs(api: &Api, id: Id) -> Answer<()> {
     for job in api.bus.list::<Job>(Query::by("by_state")).await? {
-        let of = match &job.record.work {
-            Work::ConsoleCertificate => continue,
-            Work::Ca { organization } | Work::Certificate { organization, .. } => *organization,
-        };
-        if of == id {
+        if job.record.work.organization() == Some(id) {
             api.bus.delete::<Job>(&job.record.id).await?;
         }
     }

@@ -62,6 +62,8 @@ pub fn plan(old: Option<&Server>, change: &ServerChange, others: &[Server], host
             .parse()
             .map_err(|_| No::field("hash", "hash_invalid", "The hash must be none, md5, sha1, sha256 or sha512."))?,
         dh_param_bits: dh_param_bits(change.dh_param_bits, old)?,
+        dh_params: old.and_then(|old| old.dh_params.clone()),
+        network_lock: old.and_then(|old| old.network_lock.clone()),
         multi_device: change.multi_device,
         inter_client: change.inter_client,
         restrict_routes: change.restrict_routes,

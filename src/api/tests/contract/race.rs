@@ -34,7 +34,7 @@ async fn users_made_at_the_same_time_have_certificates_of_their_own() {
     let world = World::new().await;
     world.start_queue();
     let console = world.log_in().await;
-    let quick = json!({ "rsa_bits": 2048 });
+    let quick = json!({ "user_key": "rsa-2048" });
     world.ask(&console, "PUT", "/v1/settings", Some(quick)).await.good();
     let organization = world.ask(&console, "POST", "/organization", Some(json!({ "name": "o" }))).await.good();
     let path = format!("/user/{}", organization["id"].as_str().expect("an id"));
@@ -59,7 +59,7 @@ async fn nobody_comes_into_an_organization_that_is_deleted() {
     let world = World::new().await;
     world.start_queue();
     let console = world.log_in().await;
-    let quick = json!({ "rsa_bits": 2048 });
+    let quick = json!({ "user_key": "rsa-2048" });
     world.ask(&console, "PUT", "/v1/settings", Some(quick)).await.good();
     let organization = world.ask(&console, "POST", "/organization", Some(json!({ "name": "o" }))).await.good();
     let id = organization["id"].as_str().expect("an id");

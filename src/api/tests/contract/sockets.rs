@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use culvert_api::{process, terms};
-use culvert_model::record::{Job, JobState, Priority, Work};
+use culvert_model::record::{Job, Priority, Work};
 use culvert_wire::proxy::Terms;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Empty};
@@ -85,18 +85,7 @@ async fn the_proxy_gets_its_terms_as_soon_as_there_are_any() {
     assert!(early.is_err(), "there is no certificate yet");
 
     world.start_queue();
-    let job = Job {
-        id: "console-certificate".into(),
-        work: Work::ConsoleCertificate,
-        priority: Priority::High,
-        state: JobState::Open,
-        created: 0,
-        not_before: 0,
-        attempts: 0,
-        reserved: None,
-        preferred: None,
-        error: None,
-    };
+    let job = Job::new("console-certificate".into(), Work::ConsoleCertificate, Priority::High, 0);
     world.api.bus.insert(&job).await.expect("written");
     for stream in [stream, UnixStream::connect(&path).await.expect("a socket")] {
         let terms = read(stream).await;

@@ -187,8 +187,8 @@ async fn users_as_lists_pages_and_searches() {
     world.start_queue();
     let console = world.log_in().await;
     // The keys are not what is looked at here.
-    let quick = json!({ "rsa_bits": 2048 });
-    assert_eq!(world.ask(&console, "PUT", "/v1/settings", Some(quick)).await.good()["rsa_bits"], 2048);
+    let quick = json!({ "user_key": "rsa-2048" });
+    assert_eq!(world.ask(&console, "PUT", "/v1/settings", Some(quick)).await.good()["user_key"], "rsa-2048");
     let organization = world.ask(&console, "POST", "/organization", Some(json!({ "name": "o" }))).await.good();
     let organization = text(&organization, "id").to_owned();
     let new: Vec<Value> = (0..12).map(|number| json!({ "name": format!("user{number:02}") })).collect();

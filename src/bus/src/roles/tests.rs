@@ -110,9 +110,10 @@ fn who_changes_what() {
     };
     assert_eq!(writers(Kind::Cluster), []);
     assert_eq!(writers(Kind::Admin), [Role::Api]);
-    assert_eq!(writers(Kind::Server), [Role::Api]);
+    // The queue moves networks and renews certificates; tasks remove what is gone.
+    assert_eq!(writers(Kind::Server), [Role::Api, Role::Queue, Role::Tasks]);
     assert_eq!(writers(Kind::Settings), [Role::Api]);
-    assert_eq!(writers(Kind::User), [Role::Api, Role::Tasks, Role::Vpn]);
+    assert_eq!(writers(Kind::User), [Role::Api, Role::Queue, Role::Tasks, Role::Vpn]);
     assert_eq!(writers(Kind::UserSecret), [Role::Api, Role::Tasks]);
     assert_eq!(writers(Kind::Organization), [Role::Api, Role::Queue]);
 }

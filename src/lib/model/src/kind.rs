@@ -115,10 +115,19 @@ kinds! {
         index("by_pool", &["organization", "purpose", "state"]),
         index("by_reservation", &["reserved"]),
         index("by_subject", &["subject"]),
+        index("by_expiry", &["expires"]),
         unique("by_fingerprint", &["fingerprint"]),
     ];
     /// The private key to a certificate.
     CertificateKey = "certificate_keys", version 1, scope None, announced false, [];
+    /// A certificate that is not to be trusted any more.
+    Revocation = "revocations", version 1, scope Some("organization"), announced true,
+        [index("by_organization", &["organization", "serial"]), index("by_expiry", &["expires"])];
+    /// An organisation's signed list of those.
+    Crl = "crls", version 1, scope None, announced true, [];
+    /// Diffie-Hellman parameters that wait for a server.
+    DhParams = "dh_params", version 1, scope None, announced true,
+        [index("by_bits", &["bits"]), index("by_reservation", &["reserved"])];
     /// A VPN server with its organisations, hosts and routes.
     Server = "servers", version 1, scope None, announced true, [index("by_name", &["name"])];
     /// The keys that a server's clients share.

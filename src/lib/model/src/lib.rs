@@ -13,4 +13,4 @@ pub use id::{BadId, HostId, Id};
 pub use kind::{FORMAT, Index, Kind, RELEASES};
 pub use record::{Bytes, Record};
 pub use role::Role;
-pub use value::{BadValue, Cipher, Digest, Millis, Port, Protocol, Slot};
+pub use value::{BadValue, Cipher, Digest, KeyKind, Millis, Port, Protocol, Slot};

@@ -23,6 +23,29 @@ impl fmt::Display for BadValue {
 
 impl std::error::Error for BadValue {}
 
+/// A kind of key pair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum KeyKind {
+    /// RSA, 2048 bits.
+    #[serde(rename = "rsa-2048")]
+    Rsa2048,
+    /// RSA, 3072 bits.
+    #[serde(rename = "rsa-3072")]
+    Rsa3072,
+    /// RSA, 4096 bits.
+    #[serde(rename = "rsa-4096")]
+    Rsa4096,
+    /// ECDSA on NIST P-256.
+    #[serde(rename = "p-256")]
+    P256,
+    /// ECDSA on NIST P-384.
+    #[serde(rename = "p-384")]
+    P384,
+    /// Ed25519 (RFC 8410). OpenVPN takes it with TLS 1.3, and clients that leave signing to another program do not.
+    #[serde(rename = "ed25519")]
+    Ed25519,
+}
+
 /// A TCP or UDP port, 1 to 65535.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -6,5 +6,5 @@
 mod plan;
 mod refill;
 
-pub use plan::{Order, Pool, job, level, orders};
+pub use plan::{Order, Pool, level, orders};
 pub use refill::{Refilled, refill, refill_all};

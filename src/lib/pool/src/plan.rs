@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use culvert_model::record::{Job, JobState, Priority, Purpose, Settings, Work};
+use culvert_model::record::{Job, Priority, Purpose, Settings, Work};
 use culvert_model::{Id, Millis};
 
 /// One organisation's certificates of one purpose.
@@ -39,6 +39,7 @@ pub const fn level(settings: &Settings, purpose: Purpose) -> u16 {
     match purpose {
         Purpose::Client => settings.client_pool,
         Purpose::Server => settings.server_pool,
+        Purpose::Authority => settings.ca_pool,
     }
 }
 
@@ -73,6 +74,7 @@ const fn word(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Client => "client",
         Purpose::Server => "server",
+        Purpose::Authority => "authority",
     }
 }
 
@@ -87,30 +89,13 @@ impl Order {
     #[must_use]
     pub fn job(&self, created: Millis) -> Job {
         let work = Work::Certificate { organization: self.organization, purpose: self.purpose };
-        job(self.id(), work, Priority::Low, created)
+        Job::new(self.id(), work, Priority::Low, created)
     }
 
     /// The slot that a job's id names, if it names one of this organisation and purpose.
     pub(crate) fn slot(id: &str, organization: Id, purpose: Purpose) -> Option<u16> {
         let prefix = format!("certificate/{organization}/{}/", word(purpose));
         id.strip_prefix(&prefix)?.parse().ok()
-    }
-}
-
-/// A job that nobody has begun.
-#[must_use]
-pub fn job(id: String, work: Work, priority: Priority, created: Millis) -> Job {
-    Job {
-        id,
-        work,
-        priority,
-        state: JobState::Open,
-        created,
-        not_before: 0,
-        attempts: 0,
-        reserved: None,
-        preferred: None,
-        error: None,
     }
 }
 

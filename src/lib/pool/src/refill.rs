@@ -4,7 +4,7 @@ use culvert_model::record::{Certificate, Job, JobState, Organization, Priority, 
 use culvert_model::{Id, Millis};
 use culvert_records::{Bus, Failure, Key, Query, Refusal, Stored, insert};
 
-use crate::plan::{Order, Pool, job, level, orders};
+use crate::plan::{Order, Pool, level, orders};
 
 /// How many jobs are enqueued in one batch.
 const BATCH: usize = 50;
@@ -44,14 +44,14 @@ async fn fill(bus: &Bus, organizations: Vec<Stored<Organization>>, console: bool
     let (_, now) = bus.here().await?;
     let mut jobs = Vec::new();
     if console {
-        jobs.push(job("console-certificate".into(), Work::ConsoleCertificate, Priority::High, now));
+        jobs.push(Job::new("console-certificate".into(), Work::ConsoleCertificate, Priority::High, now));
     }
     let mut pools = Vec::new();
     for Stored { record: organization, .. } in organizations {
         let organization_id = organization.id;
         if organization.ca.is_none() {
             let work = Work::Ca { organization: organization_id };
-            jobs.push(job(format!("ca/{organization_id}"), work, Priority::High, now));
+            jobs.push(Job::new(format!("ca/{organization_id}"), work, Priority::High, now));
         } else {
             pools.extend(look(bus, organization_id, &settings).await?);
         }

@@ -3,7 +3,7 @@
 mod x509;
 
 use culvert_model::record::Purpose;
-use culvert_model::{Id, Millis};
+use culvert_model::{Id, KeyKind, Millis};
 use openssl::asn1::Asn1Time;
 use openssl::error::ErrorStack;
 use openssl::hash::MessageDigest;
@@ -12,7 +12,7 @@ use openssl::x509::X509;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-use x509::{Profile, Signer, Subject, elliptic, rsa};
+use x509::{Profile, Signer, Subject, generate};
 
 const DAY: Millis = 24 * 3600 * 1000;
 
@@ -33,6 +33,8 @@ pub enum Recipe {
     Ca {
         /// The organisation.
         organization: Id,
+        /// Its key.
+        key: KeyKind,
         /// How long it is valid.
         days: u32,
         /// What time it is.
@@ -48,8 +50,8 @@ pub enum Recipe {
         purpose: Purpose,
         /// Who signs it.
         issuer: Issuer,
-        /// Bits of a user's key.
-        rsa_bits: u16,
+        /// Its key.
+        key: KeyKind,
         /// How long it is valid; never longer than the issuer.
         days: u32,
         /// What time it is.
@@ -77,14 +79,13 @@ pub struct Made {
     pub fingerprint: String,
     /// The end of its validity, milliseconds since 1970.
     pub expires: Millis,
+    /// Its serial number, lower-case hex.
+    pub serial: String,
 }
 
 /// Why nothing could be made.
 #[derive(Debug, Error)]
 pub enum Fault {
-    /// The settings name a size that is none.
-    #[error("Keys of {0} bits are not made. Set 2048, 3072 or 4096 in the settings.")]
-    Bits(u16),
     /// The CA's key and certificate are of different pairs.
     #[error(
         "The organisation's CA key does not belong to its CA certificate: the records are damaged. Restore them from a backup."
@@ -107,17 +108,18 @@ impl Recipe {
     pub fn make(self) -> Result<Made, Fault> {
         match self {
             Self::Console { now } => console(now),
-            Self::Ca { organization, days, now } => ca(organization, days, now),
-            Self::Certificate { organization, subject, purpose, issuer, rsa_bits, days, now } => {
-                let (certificate, key) = issuer.open()?;
-                let issuer = Signer { certificate: &certificate, key: &key };
+            Self::Ca { organization, key, days, now } => ca(organization, key, days, now),
+            Self::Certificate { organization, subject, purpose, issuer, key, days, now } => {
+                let (certificate, signing) = issuer.open()?;
+                let issuer = Signer { certificate: &certificate, key: &signing };
                 let expires = (now + Millis::from(days) * DAY).min(end(&certificate)?);
                 if expires <= now {
                     return Err(Fault::Expired);
                 }
-                let (profile, key) = match purpose {
-                    Purpose::Client => (Profile::Client, rsa(rsa_bits)?),
-                    Purpose::Server => (Profile::Server, elliptic()?),
+                let profile = match purpose {
+                    Purpose::Client => Profile::Client,
+                    Purpose::Server => Profile::Server,
+                    Purpose::Authority => Profile::Ca,
                 };
                 let names = Subject::Member { organization, id: subject };
                 finish(subject, names, profile, key, Some(issuer), now, expires)
@@ -128,31 +130,33 @@ impl Recipe {
 
 fn console(now: Millis) -> Result<Made, Fault> {
     let expires = now + Millis::from(CONSOLE_DAYS) * DAY - BACKDATED;
-    finish(Id::new(), Subject::Console, Profile::Console, elliptic()?, None, now, expires)
+    finish(Id::new(), Subject::Console, Profile::Console, KeyKind::P256, None, now, expires)
 }
 
-fn ca(organization: Id, days: u32, now: Millis) -> Result<Made, Fault> {
+fn ca(organization: Id, key: KeyKind, days: u32, now: Millis) -> Result<Made, Fault> {
     let expires = now + Millis::from(days) * DAY;
     let names = Subject::Member { organization, id: organization };
-    finish(organization, names, Profile::Ca, elliptic()?, None, now, expires)
+    finish(organization, names, Profile::Ca, key, None, now, expires)
 }
 
 fn finish(
     subject: Id,
     names: Subject,
     profile: Profile,
-    key: PKey<Private>,
+    key: KeyKind,
     issuer: Option<Signer<'_>>,
     now: Millis,
     expires: Millis,
 ) -> Result<Made, Fault> {
+    let key = generate(key)?;
     // Certificates count in seconds.
     let expires = expires / 1000 * 1000;
     let certificate = x509::certificate(&names, profile, &key, issuer, now - BACKDATED, expires)?;
     let digest = certificate.digest(MessageDigest::sha256())?;
     let fingerprint = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     let key = Zeroizing::new(key.private_key_to_pkcs8()?);
-    Ok(Made { subject, key, der: certificate.to_der()?, fingerprint, expires })
+    let serial = certificate.serial_number().to_bn()?.to_hex_str()?.to_lowercase();
+    Ok(Made { subject, key, der: certificate.to_der()?, fingerprint, expires, serial })
 }
 
 impl Issuer {

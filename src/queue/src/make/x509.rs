@@ -1,6 +1,6 @@
 //! The form of our certificates (RFC 5280).
 
-use culvert_model::{Id, Millis};
+use culvert_model::{Id, KeyKind, Millis};
 use openssl::asn1::Asn1Time;
 use openssl::bn::{BigNum, MsbOption};
 use openssl::ec::{EcGroup, EcKey};
@@ -13,8 +13,6 @@ use openssl::x509::extension::{
     AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectAlternativeName, SubjectKeyIdentifier,
 };
 use openssl::x509::{X509, X509Builder, X509Extension, X509Name, X509Ref};
-
-use super::Fault;
 
 /// What a certificate may be used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,18 +50,18 @@ pub struct Signer<'a> {
     pub key: &'a PKeyRef<Private>,
 }
 
-/// A new P-256 key.
-pub fn elliptic() -> Result<PKey<Private>, Fault> {
-    let group = EcGroup::from_curve_name(Nid::X9_62_PRIME256V1)?;
-    Ok(PKey::from_ec_key(EcKey::generate(&group)?)?)
-}
-
-/// A new RSA key of one of the sizes that we make.
-pub fn rsa(bits: u16) -> Result<PKey<Private>, Fault> {
-    if !matches!(bits, 2048 | 3072 | 4096) {
-        return Err(Fault::Bits(bits));
+/// A new key.
+pub fn generate(kind: KeyKind) -> Result<PKey<Private>, ErrorStack> {
+    let rsa = |bits| PKey::from_rsa(Rsa::generate(bits)?);
+    let elliptic = |curve| PKey::from_ec_key(EcKey::generate(&*EcGroup::from_curve_name(curve)?)?);
+    match kind {
+        KeyKind::Rsa2048 => rsa(2048),
+        KeyKind::Rsa3072 => rsa(3072),
+        KeyKind::Rsa4096 => rsa(4096),
+        KeyKind::P256 => elliptic(Nid::X9_62_PRIME256V1),
+        KeyKind::P384 => elliptic(Nid::SECP384R1),
+        KeyKind::Ed25519 => PKey::generate_ed25519(),
     }
-    Ok(PKey::from_rsa(Rsa::generate(u32::from(bits))?)?)
 }
 
 /// A certificate for this key, signed by the issuer or by itself. The validity is in milliseconds since 1970.
@@ -101,7 +99,10 @@ pub fn certificate(
         let names = SubjectAlternativeName::new().dns("culvert").dns("localhost").ip("127.0.0.1").build(&context)?;
         builder.append_extension(names)?;
     }
-    builder.sign(issuer.map_or(key, |issuer| issuer.key), MessageDigest::sha256())?;
+    let signing = issuer.map_or(key, |issuer| issuer.key);
+    // Ed25519 has its own.
+    let digest = if signing.id() == Algorithm::ED25519 { MessageDigest::null() } else { MessageDigest::sha256() };
+    builder.sign(signing, digest)?;
     Ok(builder.build())
 }
 

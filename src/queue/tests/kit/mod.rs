@@ -9,9 +9,7 @@ use std::time::Duration;
 use culvert_bus::server::Server;
 use culvert_bus::store::Store;
 use culvert_bus::store::embedded::Embedded;
-use culvert_model::record::{
-    Certificate, CertificateState, Job, JobState, Organization, Priority, Purpose, Settings, Work,
-};
+use culvert_model::record::{Certificate, CertificateState, Job, Organization, Priority, Purpose, Settings, Work};
 use culvert_model::{HostId, Id, Role};
 use culvert_records::{Bus, Query};
 use tempfile::TempDir;
@@ -63,7 +61,7 @@ impl Cluster {
     }
 
     pub async fn settings(&self, change: impl FnOnce(&mut Settings)) {
-        let mut settings = Settings { rsa_bits: 2048, ..Settings::default() };
+        let mut settings = Settings { user_key: culvert_model::KeyKind::Rsa2048, ..Settings::default() };
         change(&mut settings);
         self.api().insert(&settings).await.expect("no settings yet");
     }
@@ -106,18 +104,7 @@ pub async fn jobs(api: &Bus) -> usize {
 }
 
 pub fn job(id: &str, work: Work, priority: Priority) -> Job {
-    Job {
-        id: id.into(),
-        work,
-        priority,
-        state: JobState::Open,
-        created: 0,
-        not_before: 0,
-        attempts: 0,
-        reserved: None,
-        preferred: None,
-        error: None,
-    }
+    Job::new(id.into(), work, priority, 0)
 }
 
 /// Waits until the question is answered.

@@ -44,6 +44,8 @@ pub fn server() -> Server {
         cipher: Cipher::Aes256,
         hash: Digest::Sha256,
         dh_param_bits: 2048,
+        dh_params: None,
+        network_lock: None,
         multi_device: false,
         inter_client: true,
         restrict_routes: true,
@@ -115,5 +117,7 @@ pub fn certificate(number: u8) -> Certificate {
         der: Bytes(vec![number]),
         fingerprint: fingerprint(number),
         expires: 0,
+        serial: String::new(),
+        replaced: None,
     }
 }

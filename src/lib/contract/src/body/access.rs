@@ -74,12 +74,24 @@ object! {
         client_pool: i64,
         /// Server certificates kept ready per organisation, 1 to 100.
         server_pool: i64,
-        /// Bits of the RSA keys of users: 2048, 3072 or 4096.
-        rsa_bits: i64,
+        /// CAs kept ready for organisations that are still to be made, 1 to 100.
+        ca_pool: i64,
+        /// Diffie-Hellman parameters kept ready of each size, 1 to 20.
+        dh_pool: i64,
+        /// What servers have for clients that know no elliptic curves: `none`, `group` or `own`.
+        dh: String,
+        /// The keys of users: `rsa-2048`, `rsa-3072`, `rsa-4096`, `p-256`, `p-384` or `ed25519`.
+        user_key: String,
+        /// The keys of servers, likewise.
+        server_key: String,
+        /// The keys of organisations' CAs, likewise.
+        ca_key: String,
         /// Days that certificates of users and servers are valid, 1 to 7300.
         leaf_days: i64,
         /// Days that an organisation's CA is valid, 1 to 36500.
         ca_days: i64,
+        /// Administrators are warned so many days before a certificate expires, 1 to 365.
+        expiry_days: i64,
         /// Seconds after which servers that are started from now on renew their session keys, 20 to 31536000.
         renegotiate: i64,
     }

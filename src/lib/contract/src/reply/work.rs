@@ -1,7 +1,7 @@
 //! Jobs, tasks and pools. These are ours: times are milliseconds since 1970 by the store's clock.
 
-use culvert_model::record::{JobState, Purpose, Work};
-use culvert_model::{HostId, Id, Millis};
+use culvert_model::record::{Dh, JobState, Purpose, Work};
+use culvert_model::{HostId, Id, KeyKind, Millis};
 use serde::Serialize;
 
 /// Work that waits, is being done, or was given up.
@@ -73,12 +73,24 @@ pub struct Cluster {
     pub client_pool: u16,
     /// Server certificates kept ready per organisation.
     pub server_pool: u16,
-    /// Bits of the RSA keys of users.
-    pub rsa_bits: u16,
+    /// CAs kept ready for organisations that are still to be made.
+    pub ca_pool: u16,
+    /// Diffie-Hellman parameters kept ready of each size.
+    pub dh_pool: u16,
+    /// What servers have for clients that know no elliptic curves.
+    pub dh: Dh,
+    /// The keys of users.
+    pub user_key: KeyKind,
+    /// The keys of servers.
+    pub server_key: KeyKind,
+    /// The keys of organisations' CAs.
+    pub ca_key: KeyKind,
     /// Days that certificates of users and servers are valid.
     pub leaf_days: u32,
     /// Days that an organisation's CA is valid.
     pub ca_days: u32,
+    /// Administrators are warned so many days before a certificate expires.
+    pub expiry_days: u32,
     /// Seconds after which servers renew their session keys.
     pub renegotiate: u32,
 }

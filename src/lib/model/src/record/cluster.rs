@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::record;
-use crate::{HostId, Id, Kind, Millis};
+use crate::{HostId, Id, KeyKind, Kind, Millis};
 
 /// Whether a database may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,6 +135,18 @@ impl Host {
     pub const RENEWAL: Millis = 2_000;
 }
 
+/// What servers have for clients that know no elliptic curves. Each is a finite-field Diffie-Hellman exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dh {
+    /// Nothing: such clients cannot connect.
+    None,
+    /// The group of RFC 7919 of the server's size, at once.
+    Group,
+    /// Parameters of the server's own, which are searched for.
+    Own,
+}
+
 /// The cluster's settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -151,12 +163,27 @@ pub struct Settings {
     pub client_pool: u16,
     /// Server certificates kept ready per organisation.
     pub server_pool: u16,
-    /// Bits of the RSA keys of users: 2048, 3072 or 4096.
-    pub rsa_bits: u16,
+    /// CAs kept ready for organisations that are still to be made.
+    pub ca_pool: u16,
+    /// Diffie-Hellman parameters kept ready of each of [`Settings::dh_pool_bits`], if servers have their own.
+    pub dh_pool: u16,
+    /// The sizes that are kept ready: 2048, 3072 or 4096.
+    pub dh_pool_bits: Vec<u16>,
+    /// What servers have for clients that know no elliptic curves.
+    pub dh: Dh,
+    /// The keys of users.
+    pub user_key: KeyKind,
+    /// The keys of servers.
+    pub server_key: KeyKind,
+    /// The keys of organisations' CAs.
+    pub ca_key: KeyKind,
     /// Days that certificates of users and servers are valid.
     pub leaf_days: u32,
     /// Days that an organisation's CA is valid.
     pub ca_days: u32,
+    /// Administrators are warned so many days before a certificate expires, and clients that fetch their profiles by
+    /// themselves get a new one.
+    pub expiry_days: u32,
     /// Seconds after which OpenVPN servers renew their session keys.
     pub renegotiate: u32,
 }
@@ -176,9 +203,16 @@ impl Default for Settings {
             restrict_import: false,
             client_pool: 6,
             server_pool: 2,
-            rsa_bits: 3072,
+            ca_pool: 1,
+            dh_pool: 3,
+            dh_pool_bits: vec![2048],
+            dh: Dh::None,
+            user_key: KeyKind::Rsa3072,
+            server_key: KeyKind::P256,
+            ca_key: KeyKind::P256,
             leaf_days: 5 * 365,
             ca_days: 20 * 365,
+            expiry_days: 30,
             renegotiate: 30 * 24 * 3600,
         }
     }

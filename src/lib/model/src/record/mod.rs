@@ -13,14 +13,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use access::{Admin, AdminSecret, Nonce, Session, Tls, TlsKey};
-pub use cluster::{Cluster, ClusterState, Host, HostStatus, Log, Migration, Settings};
+pub use cluster::{Cluster, ClusterState, Dh, Host, HostStatus, Log, Migration, Settings};
 pub use usage::{Bucket, Period, Usage};
 pub use user::{
-    CaKey, Certificate, CertificateKey, CertificateState, Organization, OrganizationSecret, PortForward, ProfileLink,
-    Purpose, User, UserSecret,
+    CaKey, Certificate, CertificateKey, CertificateState, Crl, Organization, OrganizationSecret, PortForward,
+    ProfileLink, Purpose, Revocation, User, UserSecret,
 };
-pub use vpn::{Address, Connection, Instance, InstanceState, Output, Route, Server, ServerKey};
-pub use work::{Job, JobState, Priority, Task, Work};
+pub use vpn::{Address, Connection, DhParams, Instance, InstanceState, Output, Route, Server, ServerKey};
+pub use work::{Job, JobState, NewUser, Priority, Progress, Task, Work};
 
 use crate::Kind;
 

@@ -120,6 +120,9 @@ pub enum Purpose {
     Client,
     /// A server's.
     Server,
+    /// To sign others: the CA of an organisation that is still to be made, whose id is the subject. The key is a
+    /// [`CaKey`] under that id.
+    Authority,
 }
 
 /// Whether a certificate waits for somebody.
@@ -155,6 +158,12 @@ pub struct Certificate {
     pub fingerprint: String,
     /// The end of its validity, milliseconds since 1970.
     pub expires: Millis,
+    /// Its serial number, lower-case hex.
+    #[serde(default)]
+    pub serial: String,
+    /// Until when it is good beside the one that replaced it, milliseconds since 1970.
+    #[serde(default)]
+    pub replaced: Option<Millis>,
 }
 record!(Certificate);
 
@@ -167,6 +176,48 @@ pub struct CertificateKey {
     pub key: Bytes,
 }
 record!(CertificateKey);
+
+/// A certificate that is not to be trusted any more, though it has not expired.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revocation {
+    /// `<organization>-<serial>`.
+    pub id: String,
+    /// Whose CA signed the certificate.
+    pub organization: Id,
+    /// Its serial number, lower-case hex.
+    pub serial: String,
+    /// Since when, milliseconds since 1970 by the store's clock.
+    pub since: Millis,
+    /// The end of the certificate's validity: it need not be listed after that. Milliseconds since 1970.
+    pub expires: Millis,
+}
+record!(Revocation);
+
+impl Revocation {
+    /// Of this certificate.
+    #[must_use]
+    pub fn of(certificate: &Certificate, since: Millis) -> Self {
+        let Certificate { organization, serial, expires, .. } = certificate;
+        let id = format!("{organization}-{serial}");
+        Self { id, organization: *organization, serial: serial.clone(), since, expires: *expires }
+    }
+}
+
+/// The signed list of an organisation's revoked certificates (RFC 5280, section 5), under the organisation's id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crl {
+    /// The organisation's id.
+    pub id: Id,
+    /// Rises with each list.
+    pub number: u64,
+    /// The list, DER.
+    pub der: Bytes,
+    /// When it was signed, milliseconds since 1970 by the store's clock.
+    pub signed: Millis,
+    /// When the next one is due at the latest, likewise.
+    pub next: Millis,
+}
+record!(Crl);
 
 /// A link to a user's profiles that works without logging in.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -66,8 +66,14 @@ pub struct Server {
     pub cipher: Cipher,
     /// The digest for clients.
     pub hash: Digest,
-    /// Bits of Diffie-Hellman parameters, kept for the contract's sake.
+    /// Bits of Diffie-Hellman parameters, where the cluster's settings say that servers have any.
     pub dh_param_bits: u16,
+    /// Its own parameters, once it has some: PKCS #3, DER.
+    #[serde(default)]
+    pub dh_params: Option<Bytes>,
+    /// The job that is moving its users' addresses to another network: nobody gets a new address until it has ended.
+    #[serde(default)]
+    pub network_lock: Option<String>,
     /// Whether a user may connect with several devices at once.
     pub multi_device: bool,
     /// Whether clients reach each other.
@@ -100,6 +106,20 @@ pub struct Server {
     pub pre_connect_msg: Option<String>,
 }
 record!(Server);
+
+/// Diffie-Hellman parameters that wait for a server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DhParams {
+    /// The record's id.
+    pub id: Id,
+    /// Their size.
+    pub bits: u16,
+    /// Who waits for them; nothing if they are for whoever comes first.
+    pub reserved: Option<String>,
+    /// PKCS #3, DER.
+    pub der: Bytes,
+}
+record!(DhParams);
 
 /// The keys that a server and its clients share, under the server's id.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

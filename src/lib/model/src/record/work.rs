@@ -1,5 +1,6 @@
 //! Jobs and tasks: work that one host does for all.
 
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::{Purpose, record};
@@ -44,6 +45,29 @@ pub enum JobState {
     Dead,
 }
 
+/// A user whom a job is to make. The user's secrets are in the store before the job is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewUser {
+    /// The user's id, chosen by whoever enqueued.
+    pub id: Id,
+    /// The user's name.
+    pub name: String,
+    /// Where mail reaches the user.
+    pub email: Option<String>,
+    /// The groups that the user is in.
+    pub groups: Vec<String>,
+    /// Whether the user may not connect.
+    pub disabled: bool,
+    /// Whether a PIN is set.
+    pub pin: bool,
+    /// Whether second factors are waived.
+    pub bypass_secondary: bool,
+    /// Name servers for this user instead of the server's.
+    pub dns_servers: Option<Vec<String>>,
+    /// The search domain for this user.
+    pub dns_suffix: Option<String>,
+}
+
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
@@ -55,6 +79,8 @@ pub enum Work {
         /// The organisation.
         organization: Id,
     },
+    /// Make a CA for an organisation that is still to be made.
+    SpareCa,
     /// Make a key pair and certificate under an organisation's CA.
     Certificate {
         /// The organisation.
@@ -62,6 +88,77 @@ pub enum Work {
         /// What it is for.
         purpose: Purpose,
     },
+    /// Make a new key pair and certificate for whoever has this one.
+    Renew {
+        /// The certificate that is to be replaced.
+        certificate: Id,
+    },
+    /// Sign the list of an organisation's revoked certificates anew.
+    Crl {
+        /// The organisation.
+        organization: Id,
+    },
+    /// Search for Diffie-Hellman parameters.
+    DhParams {
+        /// Their size.
+        bits: u16,
+    },
+    /// Make several users, each with a certificate.
+    Users {
+        /// Their organisation.
+        organization: Id,
+        /// Who is to be made.
+        users: Vec<NewUser>,
+    },
+    /// Move the addresses of a server's users from its old network into its new one.
+    AssignPool {
+        /// The server, which is locked by [`super::Server::network_lock`] meanwhile.
+        server: Id,
+        /// The network that it had.
+        old: Ipv4Net,
+        /// The network that it is to have.
+        new: Ipv4Net,
+    },
+    /// Give a user an address on a server.
+    AssignAddress {
+        /// The server.
+        server: Id,
+        /// The user.
+        user: Id,
+    },
+    /// Take a user's addresses on a server away.
+    UnassignAddress {
+        /// The server.
+        server: Id,
+        /// The user.
+        user: Id,
+    },
+    /// Something that a newer release knows. It is left for hosts of that release.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Work {
+    /// Whose work it is, if it is one organisation's.
+    #[must_use]
+    pub const fn organization(&self) -> Option<Id> {
+        match self {
+            Self::Ca { organization }
+            | Self::Certificate { organization, .. }
+            | Self::Crl { organization }
+            | Self::Users { organization, .. } => Some(*organization),
+            _ => None,
+        }
+    }
+}
+
+/// How far a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// So much is done,
+    pub done: u64,
+    /// of so much; nothing where nobody can know, as in a search.
+    pub of: Option<u64>,
 }
 
 /// Work that takes long. Its id is its idempotency key: who enqueues it twice enqueues it once.
@@ -79,8 +176,23 @@ pub struct Job {
     pub created: Millis,
     /// Not to be tried before, milliseconds since 1970 by the store's clock.
     pub not_before: Millis,
+    /// Not to be begun after, likewise: nobody needs it any more.
+    #[serde(default)]
+    pub deadline: Option<Millis>,
     /// How often it was begun.
     pub attempts: u16,
+    /// Whether the last attempt to do it was begun and not ended: what did that may have gone down with it.
+    #[serde(default)]
+    pub begun: Option<Millis>,
+    /// How far the attempt is, if it tells.
+    #[serde(default)]
+    pub progress: Option<Progress>,
+    /// Whether the attempt rests while something more urgent is done.
+    #[serde(default)]
+    pub paused: bool,
+    /// Whether it is to be given up: whoever does it stops and removes it.
+    #[serde(default)]
+    pub cancelled: bool,
     /// Who waits for the result: it becomes the [`super::Certificate::reserved`] of what is made.
     pub reserved: Option<String>,
     /// The host that is to take it, for a short while.
@@ -89,6 +201,30 @@ pub struct Job {
     pub error: Option<String>,
 }
 record!(Job);
+
+impl Job {
+    /// One that nobody has begun.
+    #[must_use]
+    pub const fn new(id: String, work: Work, priority: Priority, created: Millis) -> Self {
+        Self {
+            id,
+            work,
+            priority,
+            state: JobState::Open,
+            created,
+            not_before: 0,
+            deadline: None,
+            attempts: 0,
+            begun: None,
+            progress: None,
+            paused: false,
+            cancelled: false,
+            reserved: None,
+            preferred: None,
+            error: None,
+        }
+    }
+}
 
 /// A task that one host of all runs when it is due.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
