@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use culvert_keys::Made;
 use culvert_model::Millis;
 use culvert_model::record::{Job, JobState};
 use culvert_records::{Claim, Failure, Guard, Refusal, Stored, delete, update};
@@ -10,7 +11,6 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::hold::Hold;
-use crate::make::Made;
 use crate::work::{self, Need, Trouble};
 use crate::{Desk, thread};
 

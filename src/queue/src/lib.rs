@@ -7,7 +7,6 @@ mod choice;
 mod hold;
 mod job;
 mod look;
-pub mod make;
 mod thread;
 mod work;
 

@@ -1,5 +1,6 @@
 //! What a job needs from the records, and what its result becomes in them.
 
+use culvert_keys::{Issuer, Made, Recipe};
 use culvert_model::record::{
     CaKey, Certificate, CertificateKey, CertificateState, Job, Organization, Purpose, Settings, Tls, TlsKey, Work,
 };
@@ -8,7 +9,6 @@ use culvert_records::{Failure, Write, insert, update};
 use zeroize::Zeroizing;
 
 use crate::Desk;
-use crate::make::{Issuer, Made, Recipe};
 
 /// Why a job was not done.
 #[derive(Debug, PartialEq, Eq)]

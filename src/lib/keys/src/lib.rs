@@ -1,4 +1,4 @@
-//! Making keys and certificates. No I/O: everything that is needed is in the recipe.
+//! Key material: keys, certificates. No I/O: everything that is needed is in the recipe.
 
 mod x509;
 
