@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use culvert_keys::Made;
-use culvert_model::Millis;
 use culvert_model::record::{Job, JobState};
-use culvert_records::{Claim, Failure, Guard, Refusal, Stored, delete, update};
+use culvert_model::{Kind, Millis};
+use culvert_records::{BATCH, Claim, Failure, Guard, Refusal, Stored, Write, delete, update};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -98,23 +98,25 @@ impl Attempt {
         self.begin().await?;
         let patience = Instant::now() + PATIENCE;
         let need = loop {
-            match work::look(&self.desk, &self.job.record.work).await {
+            match work::look(&self.desk, &self.job.record).await {
                 Err(Trouble::Away) => sleep(PAUSE).await,
                 Err(Trouble::NotYet(_)) if Instant::now() < patience => sleep(PAUSE).await,
                 need => break need?,
             }
         };
-        let made = match need {
+        let recipes = match need {
             Need::Nothing(why) => {
                 tracing::info!(job = self.job.record.id, why, "nothing to do");
-                None
+                return self.finish(None).await;
             }
-            Need::Make(recipe) => {
-                let made = thread::run(self.job.record.priority, move || recipe.make()).await;
-                Some(made.map_err(|error| error.to_string()).and_then(|made| made.map_err(|error| error.to_string()))?)
-            }
+            Need::Make(recipes) => recipes,
         };
-        self.finish(made.as_ref()).await
+        let mut made = Vec::with_capacity(recipes.len());
+        for recipe in recipes {
+            let one = thread::run(self.job.record.priority, move || recipe.make()).await;
+            made.push(one.map_err(|error| error.to_string()).and_then(|one| one.map_err(|error| error.to_string()))?);
+        }
+        self.finish(Some(&made)).await
     }
 
     /// Counts the attempt, before anything is done that could bring the process down.
@@ -133,37 +135,53 @@ impl Attempt {
         if self.job.record.state == JobState::Open { Ok(()) } else { Err(Trouble::Lost) }
     }
 
-    /// The result and the job's removal, all or none, and only while the job is ours.
-    async fn finish(&mut self, made: Option<&Made>) -> Result<(), Trouble> {
+    /// The result, if there is one, and the job's removal: all or none, and only while the job is ours. What doesn't fit
+    /// into one batch comes before, under the same guard.
+    async fn finish(&mut self, made: Option<&[Made]>) -> Result<(), Trouble> {
         loop {
             let guard = self.guard().await;
-            let mut writes = match work::writes(&self.desk, &self.job.record, made).await {
-                Err(Trouble::Away) => {
-                    sleep(PAUSE).await;
-                    continue;
-                }
-                writes => writes?,
+            let mut writes = match made {
+                None => Vec::new(),
+                Some(made) => match work::writes(&self.desk, &self.job.record, made).await {
+                    Err(Trouble::Away) => {
+                        sleep(PAUSE).await;
+                        continue;
+                    }
+                    writes => writes?,
+                },
             };
-            writes.push(delete::<Job>(&self.job.record.id, guard));
-            let written = self.desk.bus.write(writes).await;
-            match written {
-                Ok(_) => return Ok(()),
+            writes.push(delete::<Job>(&self.job.record.id, guard.clone()));
+            match self.commit(writes, &guard).await {
+                Ok(()) => return Ok(()),
                 Err(failure) => self.again(failure).await?,
             }
         }
     }
 
-    /// Changes the job, while it is ours.
+    /// Writes batch by batch, each only if the job is as the guard says.
+    async fn commit(&self, mut writes: Vec<Write>, guard: &Guard) -> Result<(), Failure> {
+        while writes.len() > BATCH {
+            let rest = writes.split_off(BATCH - 1);
+            let id = self.job.record.id.clone();
+            writes.push(Write::Check { kind: Kind::Job, id, guard: guard.clone() });
+            self.desk.bus.write(std::mem::replace(&mut writes, rest)).await?;
+        }
+        self.desk.bus.write(writes).await.map(drop)
+    }
+
+    /// Changes the job, while it is ours. If that is its death, what it did is taken back.
     async fn change(&mut self, change: impl Fn(&mut Job)) -> Result<(), Trouble> {
         loop {
             let guard = self.guard().await;
             let mut job = self.job.record.clone();
             change(&mut job);
-            let written = self.desk.bus.write(vec![update(&job, guard)]).await;
+            let mut writes = if job.state == JobState::Dead { work::undo(&self.desk, &job).await? } else { Vec::new() };
+            writes.push(update(&job, guard));
+            let written = self.desk.bus.write(writes).await;
             match written {
                 Ok(revisions) => {
                     self.job.record = job;
-                    self.job.revision = revisions[0];
+                    self.job.revision = revisions.last().copied().unwrap_or_default();
                     return Ok(());
                 }
                 Err(failure) => self.again(failure).await?,

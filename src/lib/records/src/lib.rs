@@ -13,7 +13,7 @@ mod stream;
 mod subscription;
 
 pub use connection::{Bus, SILENCE};
-pub use culvert_wire::bus::{Change, Claim, Guard, Keeper, Key, Lease, Refusal, Standing, Transfer, Write};
+pub use culvert_wire::bus::{BATCH, Change, Claim, Guard, Keeper, Key, Lease, Refusal, Standing, Transfer, Write};
 pub use error::{Failure, Kept};
 pub use memory::{is_remembered, note_remembered, remembered};
 pub use query::{Page, Query, Stored, delete, insert, update};

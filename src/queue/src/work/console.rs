@@ -1,0 +1,25 @@
+//! The console's own certificate.
+
+use culvert_keys::{Made, Recipe};
+use culvert_model::Bytes;
+use culvert_model::record::{Tls, TlsKey};
+use culvert_records::{Write, insert};
+
+use super::{Need, Trouble};
+use crate::Desk;
+
+pub async fn look(desk: &Desk) -> Result<Need, Trouble> {
+    let (_, now) = desk.bus.here().await?;
+    Ok(match desk.bus.get::<Tls>(Tls::ID).await? {
+        Some(_) => Need::Nothing("the console has a certificate"),
+        None => Need::Make(vec![Recipe::Console { now }]),
+    })
+}
+
+pub async fn writes(desk: &Desk, made: &Made) -> Result<Vec<Write>, Trouble> {
+    if desk.bus.get::<Tls>(Tls::ID).await?.is_some() {
+        return Ok(Vec::new());
+    }
+    let tls = Tls { id: Tls::ID.into(), chain: vec![Bytes(made.der.clone())], expires: made.expires };
+    Ok(vec![insert(&TlsKey { id: Tls::ID.into(), key: Bytes(made.key.to_vec()) }), insert(&tls)])
+}

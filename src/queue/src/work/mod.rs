@@ -1,0 +1,87 @@
+//! What a job needs from the records, and what its result becomes in them: a file for each kind of work.
+//!
+//! `look` reads, and says what is to be made. `writes` says what makes it visible; the queue commits that together with
+//! the job's removal, guarded by the job's claim. `undo` says what takes back what was done, if the job is given up.
+//! All may be called again at any time, also by another host: they go by what is in the store.
+
+mod ca;
+mod certificate;
+mod console;
+
+use culvert_keys::{Made, Recipe};
+use culvert_model::Id;
+use culvert_model::record::{Job, Organization, Settings, Work};
+use culvert_records::{Failure, Write};
+
+use crate::Desk;
+
+/// Why a job was not done.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It is gone, or not open any more.
+    Lost,
+    /// The store is away.
+    Away,
+    /// Something else has to be made before.
+    NotYet(&'static str),
+    /// What went wrong, for people.
+    Failed(String),
+}
+
+impl From<String> for Trouble {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
+    }
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        if failure.outage() { Self::Away } else { Self::Failed(failure.to_string()) }
+    }
+}
+
+/// What a job takes.
+pub enum Need {
+    /// Nothing: what it would make is there, or nobody needs it any more. There is nothing to write either.
+    Nothing(&'static str),
+    /// These are to be made, in this order. None, if the work is only writes.
+    Make(Vec<Recipe>),
+}
+
+/// Reads what the job needs.
+pub async fn look(desk: &Desk, job: &Job) -> Result<Need, Trouble> {
+    match job.work {
+        Work::ConsoleCertificate => console::look(desk).await,
+        Work::Ca { organization } => ca::look(desk, organization).await,
+        Work::Certificate { organization, purpose } => certificate::look(desk, organization, purpose).await,
+        _ => Err(Trouble::Failed("This kind of work is not known here.".into())),
+    }
+}
+
+/// The writes that make the result visible: none, if it isn't needed any more. What doesn't fit into one batch is
+/// written batch by batch in this order, each under the job's claim; when one of them is refused, this is asked again.
+pub async fn writes(desk: &Desk, job: &Job, made: &[Made]) -> Result<Vec<Write>, Trouble> {
+    match (&job.work, made) {
+        (Work::ConsoleCertificate, [made]) => console::writes(desk, made).await,
+        (Work::Ca { organization }, [made]) => ca::writes(desk, *organization, made).await,
+        (Work::Certificate { organization, purpose }, [made]) => {
+            Ok(certificate::writes(job, *organization, *purpose, made))
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// The writes that take back what the job has done so far, when it is cancelled or dies. At most a batch.
+#[allow(clippy::unused_async, reason = "most kinds of work have nothing to take back; those that have read first")]
+pub async fn undo(_desk: &Desk, _job: &Job) -> Result<Vec<Write>, Trouble> {
+    Ok(Vec::new())
+}
+
+async fn organization(desk: &Desk, id: Id) -> Result<Option<Organization>, Failure> {
+    Ok(desk.bus.get::<Organization>(id).await?.map(|stored| stored.record))
+}
+
+async fn settings(desk: &Desk) -> Result<Settings, Failure> {
+    let stored = desk.bus.get::<Settings>(Settings::ID).await?;
+    Ok(stored.map_or_else(Settings::default, |stored| stored.record))
+}
