@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use culvert_keys::Made;
+use culvert_keys::{Control, Made};
 use culvert_model::record::{Job, JobState};
 use culvert_model::{Kind, Millis};
 use culvert_records::{BATCH, Claim, Failure, Guard, Refusal, Stored, Write, delete, update};
@@ -113,7 +113,7 @@ impl Attempt {
         };
         let mut made = Vec::with_capacity(recipes.len());
         for recipe in recipes {
-            let one = thread::run(self.job.record.priority, move || recipe.make()).await;
+            let one = thread::run(self.job.record.priority, move || recipe.make(&Control::default())).await;
             made.push(one.map_err(|error| error.to_string()).and_then(|one| one.map_err(|error| error.to_string()))?);
         }
         self.finish(Some(&made)).await

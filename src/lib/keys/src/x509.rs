@@ -100,10 +100,18 @@ pub fn certificate(
         builder.append_extension(names)?;
     }
     let signing = issuer.map_or(key, |issuer| issuer.key);
-    // Ed25519 has its own.
-    let digest = if signing.id() == Algorithm::ED25519 { MessageDigest::null() } else { MessageDigest::sha256() };
-    builder.sign(signing, digest)?;
+    builder.sign(signing, digest(signing))?;
     Ok(builder.build())
+}
+
+/// What is signed with this key: as strong as the key.
+pub fn digest(key: &PKeyRef<Private>) -> MessageDigest {
+    match (key.id(), key.bits()) {
+        // It has its own.
+        (Algorithm::ED25519, _) => MessageDigest::null(),
+        (Algorithm::EC, 384) => MessageDigest::sha384(),
+        _ => MessageDigest::sha256(),
+    }
 }
 
 /// 128 random bits that aren't all zero.
@@ -125,7 +133,8 @@ fn name(subject: &Subject) -> Result<X509Name, ErrorStack> {
     Ok(name.build())
 }
 
-fn time(millis: Millis) -> Result<Asn1Time, ErrorStack> {
+/// As certificates have it, of milliseconds since 1970.
+pub fn time(millis: Millis) -> Result<Asn1Time, ErrorStack> {
     Asn1Time::from_unix(i64::try_from(millis / 1000).unwrap_or(i64::MAX))
 }
 

@@ -1,6 +1,6 @@
 //! A certificate of a user or a server, for a pool or for whoever waits.
 
-use culvert_keys::{Issuer, Made, Recipe};
+use culvert_keys::{Issuer, Pair, Recipe};
 use culvert_model::record::{CaKey, Certificate, CertificateKey, CertificateState, Job, Purpose, Settings};
 use culvert_model::{Bytes, Id};
 use culvert_records::{Write, insert};
@@ -24,20 +24,24 @@ pub async fn look(desk: &Desk, organization: Id, purpose: Purpose) -> Result<Nee
     Ok(Need::Make(vec![Recipe::Certificate { organization, subject: Id::new(), purpose, issuer, key, days, now }]))
 }
 
-pub fn writes(job: &Job, organization: Id, purpose: Purpose, made: &Made) -> Vec<Write> {
-    let state = if job.reserved.is_some() { CertificateState::Reserved } else { CertificateState::Ready };
-    let certificate = Certificate {
-        id: made.subject,
+pub fn writes(job: &Job, organization: Id, purpose: Purpose, pair: &Pair) -> Vec<Write> {
+    let key = CertificateKey { id: pair.subject, key: Bytes(pair.key.to_vec()) };
+    vec![insert(&key), insert(&record(job, organization, purpose, pair))]
+}
+
+/// The record of what was made for a pool, or for whoever waits.
+pub fn record(job: &Job, organization: Id, purpose: Purpose, pair: &Pair) -> Certificate {
+    Certificate {
+        id: pair.subject,
         organization,
         purpose,
-        state,
+        state: if job.reserved.is_some() { CertificateState::Reserved } else { CertificateState::Ready },
         reserved: job.reserved.clone(),
-        subject: made.subject,
-        der: Bytes(made.der.clone()),
-        fingerprint: made.fingerprint.clone(),
-        expires: made.expires,
-        serial: made.serial.clone(),
+        subject: pair.subject,
+        der: Bytes(pair.der.clone()),
+        fingerprint: pair.fingerprint.clone(),
+        expires: pair.expires,
+        serial: pair.serial.clone(),
         replaced: None,
-    };
-    vec![insert(&CertificateKey { id: made.subject, key: Bytes(made.key.to_vec()) }), insert(&certificate)]
+    }
 }

@@ -1,6 +1,6 @@
 //! The console's own certificate.
 
-use culvert_keys::{Made, Recipe};
+use culvert_keys::{Pair, Recipe};
 use culvert_model::Bytes;
 use culvert_model::record::{Tls, TlsKey};
 use culvert_records::{Write, insert};
@@ -16,10 +16,10 @@ pub async fn look(desk: &Desk) -> Result<Need, Trouble> {
     })
 }
 
-pub async fn writes(desk: &Desk, made: &Made) -> Result<Vec<Write>, Trouble> {
+pub async fn writes(desk: &Desk, pair: &Pair) -> Result<Vec<Write>, Trouble> {
     if desk.bus.get::<Tls>(Tls::ID).await?.is_some() {
         return Ok(Vec::new());
     }
-    let tls = Tls { id: Tls::ID.into(), chain: vec![Bytes(made.der.clone())], expires: made.expires };
-    Ok(vec![insert(&TlsKey { id: Tls::ID.into(), key: Bytes(made.key.to_vec()) }), insert(&tls)])
+    let tls = Tls { id: Tls::ID.into(), chain: vec![Bytes(pair.der.clone())], expires: pair.expires };
+    Ok(vec![insert(&TlsKey { id: Tls::ID.into(), key: Bytes(pair.key.to_vec()) }), insert(&tls)])
 }

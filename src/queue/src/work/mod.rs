@@ -7,6 +7,7 @@
 mod ca;
 mod certificate;
 mod console;
+mod dh;
 
 use culvert_keys::{Made, Recipe};
 use culvert_model::Id;
@@ -53,7 +54,9 @@ pub async fn look(desk: &Desk, job: &Job) -> Result<Need, Trouble> {
     match job.work {
         Work::ConsoleCertificate => console::look(desk).await,
         Work::Ca { organization } => ca::look(desk, organization).await,
+        Work::SpareCa => ca::look_spare(desk).await,
         Work::Certificate { organization, purpose } => certificate::look(desk, organization, purpose).await,
+        Work::DhParams { bits } => dh::look(desk, job, bits).await,
         _ => Err(Trouble::Failed("This kind of work is not known here.".into())),
     }
 }
@@ -62,11 +65,13 @@ pub async fn look(desk: &Desk, job: &Job) -> Result<Need, Trouble> {
 /// written batch by batch in this order, each under the job's claim; when one of them is refused, this is asked again.
 pub async fn writes(desk: &Desk, job: &Job, made: &[Made]) -> Result<Vec<Write>, Trouble> {
     match (&job.work, made) {
-        (Work::ConsoleCertificate, [made]) => console::writes(desk, made).await,
-        (Work::Ca { organization }, [made]) => ca::writes(desk, *organization, made).await,
-        (Work::Certificate { organization, purpose }, [made]) => {
-            Ok(certificate::writes(job, *organization, *purpose, made))
+        (Work::ConsoleCertificate, [Made::Pair(pair)]) => console::writes(desk, pair).await,
+        (Work::Ca { organization }, [Made::Pair(pair)]) => ca::writes(desk, *organization, pair).await,
+        (Work::SpareCa, [Made::Pair(pair)]) => Ok(ca::writes_spare(job, pair)),
+        (Work::Certificate { organization, purpose }, [Made::Pair(pair)]) => {
+            Ok(certificate::writes(job, *organization, *purpose, pair))
         }
+        (Work::DhParams { bits }, [Made::DhParams(der)]) => Ok(dh::writes(job, *bits, der)),
         _ => Ok(Vec::new()),
     }
 }
