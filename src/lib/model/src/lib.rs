@@ -3,12 +3,14 @@
 //!
 //! Nothing here does I/O. The helper uses this crate too, so it stays small: serde, ipnet and getrandom.
 
+mod group;
 mod id;
 mod kind;
 pub mod record;
 mod role;
 mod value;
 
+pub use group::group;
 pub use id::{BadId, HostId, Id};
 pub use kind::{FORMAT, Index, Kind, RELEASES};
 pub use record::{Bytes, Record};
