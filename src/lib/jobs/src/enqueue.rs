@@ -1,0 +1,78 @@
+//! Enqueueing.
+
+use std::collections::BTreeMap;
+
+use culvert_model::HostId;
+use culvert_model::record::{Host, HostStatus, Job};
+use culvert_records::{BATCH, Bus, Failure, Query, Refusal, Stored, insert};
+
+use crate::spread::{Load, Spread};
+
+/// How many open jobs are looked at to see what the hosts have: the most urgent ones. Behind so many a job waits longer
+/// than for a preferred host.
+const GLANCE: u16 = 500;
+
+/// What came of enqueueing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Enqueued {
+    /// Jobs that are new.
+    pub enqueued: usize,
+    /// Jobs that somebody else had enqueued by then.
+    pub there: usize,
+}
+
+/// Enqueues jobs, unless they are there already: a job's id is its idempotency key. Each gets the host that is to take it.
+/// To be called again after a failure; what was enqueued by then is there.
+///
+/// # Errors
+///
+/// The store can't be reached, or the caller may not do that.
+pub async fn enqueue(bus: &Bus, mut jobs: Vec<Job>) -> Result<Enqueued, Failure> {
+    let mut done = Enqueued::default();
+    if jobs.is_empty() {
+        return Ok(done);
+    }
+    let mut spread = Spread::over(loads(bus).await?);
+    for job in &mut jobs {
+        job.preferred = spread.next(&job.id);
+    }
+    for batch in jobs.chunks(BATCH) {
+        match bus.write(batch.iter().map(insert).collect()).await {
+            Ok(_) => done.enqueued += batch.len(),
+            Err(Failure::Refused { why: Refusal::Exists, .. }) => one_by_one(bus, batch, &mut done).await?,
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(done)
+}
+
+/// Another host was quicker with one of them at least.
+async fn one_by_one(bus: &Bus, jobs: &[Job], done: &mut Enqueued) -> Result<(), Failure> {
+    for job in jobs {
+        match bus.insert(job).await {
+            Ok(()) => done.enqueued += 1,
+            Err(Failure::Refused { why: Refusal::Exists, .. }) => done.there += 1,
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(())
+}
+
+/// The hosts that are online, with the open jobs that each of them does or is to do.
+async fn loads(bus: &Bus) -> Result<Vec<Load>, Failure> {
+    let hosts = bus.list::<Host>(Query::all()).await?;
+    let open = bus.find::<Job>(Query::by("by_state").equal("open").limit(GLANCE)).await?.items;
+    let mut counts: BTreeMap<HostId, u64> = BTreeMap::new();
+    for host in open.iter().filter_map(host_of) {
+        *counts.entry(host).or_default() += 1;
+    }
+    let online = hosts.into_iter().map(|stored| stored.record).filter(|host| host.status == HostStatus::Online);
+    let load = |host: Host| Load { host: host.id, cores: host.cores, open: counts.get(&host.id).copied().unwrap_or(0) };
+    Ok(online.map(load).collect())
+}
+
+/// Whoever holds the job, or else whoever is to take it.
+fn host_of(job: &Stored<Job>) -> Option<HostId> {
+    let holder = job.lease.as_ref().filter(|lease| lease.left > 0);
+    holder.map(|lease| lease.host).or(job.record.preferred)
+}
