@@ -1,72 +1,113 @@
-//! Which jobs to claim now, and when to look again.
+//! Which jobs to begin, which of those that are being done rest meanwhile, and when to look again.
 
 use std::collections::HashSet;
 
 use culvert_lease::{Last, may_claim};
-use culvert_model::record::{Job, Priority};
+use culvert_model::record::{Job, Priority, Work};
 use culvert_model::{HostId, Millis};
 use culvert_records::Stored;
 
 use crate::TERMS;
+use crate::fate::{Fate, backoff, fate};
 
-/// How long a job that prefers another host waits for it, milliseconds.
-pub const PREFERENCE: Millis = 500;
+/// How long a job that prefers another host waits for it, milliseconds. What it takes to hear of the job and to claim
+/// it comes on top, and half a second is the most that it may wait while somebody has a core for it.
+pub const PREFERENCE: Millis = 300;
 
-/// What the choice depends on besides the jobs.
+/// How many jobs that are only writes are done at a time, besides those that take a core.
+const LIGHT: usize = 4;
+
+/// What there is to see besides the jobs.
 #[derive(Debug, Clone)]
-pub struct View<'a> {
+pub struct View {
     /// This host.
     pub host: HostId,
     /// Milliseconds since 1970 by the store's clock.
     pub now: Millis,
     /// For how long the store has answered.
     pub uninterrupted: Millis,
-    /// Jobs that this process is doing.
-    pub running: &'a HashSet<String>,
-    /// Whether a job of low priority may be begun beside what is running.
-    pub low: bool,
-    /// How many jobs may be begun beside what is running.
-    pub free: usize,
 }
 
-/// What to do.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Choice {
-    /// The places of the jobs that are to be claimed, most urgent first.
-    pub claim: Vec<usize>,
-    /// In how many milliseconds another one can be claimed, if nothing changes.
+/// How urgent a job is: smaller comes first. Among those of one priority, what takes minutes makes way for the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Urgency {
+    priority: Priority,
+    long: bool,
+}
+
+impl Urgency {
+    /// The job's.
+    pub fn of(job: &Job) -> Self {
+        Self { priority: job.priority, long: matches!(job.work, Work::DhParams { .. }) }
+    }
+}
+
+/// A job that this process holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    /// How urgent it is.
+    pub urgency: Urgency,
+    /// Whether it takes a core.
+    pub heavy: bool,
+    /// Whether an earlier attempt may have brought its process down: nothing else is done beside it.
+    pub suspect: bool,
+}
+
+impl Held {
+    /// What there is to know about a job before it is begun.
+    pub fn of(job: &Job) -> Self {
+        let heavy = !matches!(
+            job.work,
+            Work::Crl { .. } | Work::AssignPool { .. } | Work::AssignAddress { .. } | Work::UnassignAddress { .. }
+        );
+        Self { urgency: Urgency::of(job), heavy, suspect: job.begun.is_some() }
+    }
+}
+
+/// What a job that this process holds is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// Go on.
+    Work,
+    /// Rest, and keep what was done so far.
+    Rest,
+    /// Be given back, for this host or another to begin anew.
+    Leave,
+    /// Be removed.
+    Cancel,
+}
+
+/// Jobs that can be claimed now, and when there will be more.
+#[derive(Debug, Default)]
+pub struct Ready {
+    /// To be done, the most urgent first.
+    pub work: Vec<Stored<Job>>,
+    /// To be removed or given up.
+    pub tidy: Vec<Stored<Job>>,
+    /// In how many milliseconds there is another one, if nothing changes.
     pub again: Option<Millis>,
 }
 
-/// The choice among open jobs in the order of priority and age.
-pub fn choose(jobs: &[Stored<Job>], view: &View<'_>) -> Choice {
-    let mut choice = Choice::default();
-    let mut low = view.low;
-    for (place, job) in jobs.iter().enumerate() {
-        if view.running.contains(&job.record.id) {
-            continue;
+impl Ready {
+    /// Sorts out more jobs. Those that this process holds are not among them, nor what only a newer release can do.
+    pub fn add(&mut self, jobs: impl IntoIterator<Item = Stored<Job>>, held: &HashSet<String>, view: &View) {
+        let ours = |job: &&Stored<Job>| held.contains(&job.record.id) || job.record.work == Work::Unknown;
+        for job in jobs.into_iter().filter(|job| !ours(&job)) {
+            match wait(&job, view) {
+                0 if fate(&job.record, view.now) == Fate::Do => self.work.push(job),
+                0 => self.tidy.push(job),
+                wait => self.again = Some(self.again.map_or(wait, |again| again.min(wait))),
+            }
         }
-        let wait = wait(job, view);
-        if wait > 0 {
-            choice.again = Some(choice.again.map_or(wait, |again| again.min(wait)));
-            continue;
-        }
-        let lowest = job.record.priority == Priority::Low;
-        if choice.claim.len() < view.free && (low || !lowest) {
-            low &= !lowest;
-            choice.claim.push(place);
-        }
+        self.work.sort_by_key(|Stored { record, .. }| {
+            (Urgency::of(record), record.preferred.is_some_and(|host| host != view.host), record.created)
+        });
     }
-    choice
 }
 
 /// How many milliseconds from now this host may claim the job.
-fn wait(job: &Stored<Job>, view: &View<'_>) -> Millis {
-    let preferred = match job.record.preferred {
-        Some(host) if host != view.host => job.record.created.max(job.record.not_before) + PREFERENCE,
-        _ => 0,
-    };
-    let ready = job.record.not_before.max(preferred).saturating_sub(view.now);
+pub fn wait(job: &Stored<Job>, view: &View) -> Millis {
+    let record = &job.record;
     let held = job.held_for();
     let last = match &job.lease {
         None => Last::Nobody,
@@ -78,97 +119,100 @@ fn wait(job: &Stored<Job>, view: &View<'_>) -> Millis {
     } else {
         TERMS.length.saturating_sub(view.uninterrupted)
     };
-    ready.max(held).max(outage)
+    if fate(record, view.now) != Fate::Do {
+        return held.max(outage);
+    }
+    // Whoever went down with it could not write when it is to be tried again.
+    let rest = record.begun.map_or(0, |begun| begun + backoff(record.attempts));
+    let ready = record.not_before.max(rest);
+    let preferred = match record.preferred {
+        Some(host) if host != view.host => record.created.max(ready) + PREFERENCE,
+        _ => 0,
+    };
+    ready.max(preferred).saturating_sub(view.now).max(held).max(outage)
+}
+
+/// What to do.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    /// The places of the jobs that are to be claimed.
+    pub claim: Vec<usize>,
+    /// What each of those that are held is to do.
+    pub wishes: Vec<Wish>,
+    /// Whether jobs behind these would change nothing.
+    pub full: bool,
+}
+
+/// The choice among jobs that are ready, the most urgent first.
+///
+/// - Those that take a core are no more than cores at a time. One that rests gives its core to a more urgent one; it has
+///   it back before another of the same urgency is begun.
+/// - No more than one fills a pool.
+/// - A suspect is begun when nothing else is held. What is less urgent is given back for it, and it is for what is more
+///   urgent; what is as urgent is waited for.
+pub fn choose(ready: &[Held], held: &[Held], cores: usize) -> Choice {
+    if let Some(place) = held.iter().position(|job| job.suspect) {
+        let makes_way = ready.first().is_some_and(|first| first.urgency < held[place].urgency);
+        let wish = if makes_way { Wish::Leave } else { Wish::Work };
+        return Choice { claim: Vec::new(), wishes: vec![wish; held.len()], full: true };
+    }
+    let mut room = Room { heavy: cores, light: LIGHT, low: true };
+    let mut choice = Choice { wishes: vec![Wish::Rest; held.len()], ..Choice::default() };
+    let fills = |job: &Held| job.urgency.priority == Priority::Low;
+    let may_fill = !held.iter().any(fills);
+    // Those that are held come before those of the same urgency that are not.
+    let mut order: Vec<usize> = (0..held.len()).collect();
+    order.sort_by_key(|place| held[*place].urgency);
+    let mut order = order.into_iter().peekable();
+    for (place, job) in ready.iter().enumerate() {
+        while let Some(place) = order.next_if(|place| held[*place].urgency <= job.urgency) {
+            choice.grant(place, room.take(&held[place]));
+        }
+        if job.suspect {
+            if held.is_empty() && choice.claim.is_empty() {
+                choice.claim.push(place);
+            }
+            order.for_each(|place| choice.wishes[place] = Wish::Leave);
+            choice.full = true;
+            return choice;
+        }
+        if (may_fill || !fills(job)) && room.take(job) {
+            choice.claim.push(place);
+        }
+    }
+    order.for_each(|place| choice.grant(place, room.take(&held[place])));
+    let last_fills = ready.last().is_some_and(fills);
+    choice.full = room.heavy == 0 && room.light == 0 || last_fills && (!may_fill || !room.low);
+    choice
+}
+
+impl Choice {
+    fn grant(&mut self, place: usize, room: bool) {
+        self.wishes[place] = if room { Wish::Work } else { Wish::Rest };
+    }
+}
+
+/// What is left.
+struct Room {
+    heavy: usize,
+    light: usize,
+    /// Whether a pool may be filled.
+    low: bool,
+}
+
+impl Room {
+    /// Whether there is room for the job, which has it then.
+    fn take(&mut self, job: &Held) -> bool {
+        let left = if job.heavy { &mut self.heavy } else { &mut self.light };
+        let low = job.urgency.priority == Priority::Low;
+        if *left == 0 || low && !self.low {
+            return false;
+        }
+        *left -= 1;
+        self.low &= !low;
+        true
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use culvert_model::record::Work;
-    use culvert_records::Lease;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    const NOW: Millis = 1_790_000_000_000;
-
-    fn job(number: usize, priority: Priority) -> Stored<Job> {
-        let record = Job::new(format!("job-{number}"), Work::ConsoleCertificate, priority, NOW - 10_000);
-        Stored { record, revision: 1, lease: None }
-    }
-
-    fn view(running: &HashSet<String>) -> View<'_> {
-        View { host: HostId::new(), now: NOW, uninterrupted: TERMS.length, running, low: true, free: 3 }
-    }
-
-    #[test]
-    fn one_of_low_priority_beside_urgent_ones() {
-        let none = HashSet::new();
-        let jobs = [job(0, Priority::High), job(1, Priority::Low), job(2, Priority::Low)];
-        assert_eq!(choose(&jobs, &view(&none)), Choice { claim: vec![0, 1], again: None });
-        assert_eq!(choose(&jobs, &View { low: false, ..view(&none) }).claim, [0]);
-        let running = HashSet::from(["job-0".to_string()]);
-        assert_eq!(choose(&jobs, &view(&running)).claim, [1]);
-    }
-
-    #[test]
-    fn a_preferred_host_comes_first_for_a_while() {
-        let none = HashSet::new();
-        let mut jobs = [job(0, Priority::High)];
-        jobs[0].record.preferred = Some(HostId::new());
-        jobs[0].record.created = NOW - 100;
-        assert_eq!(choose(&jobs, &view(&none)), Choice { claim: vec![], again: Some(400) });
-        let mine = View { host: jobs[0].record.preferred.expect("set above"), ..view(&none) };
-        assert_eq!(choose(&jobs, &mine).claim, [0]);
-        assert_eq!(choose(&jobs, &View { now: NOW + 400, ..view(&none) }).claim, [0]);
-    }
-
-    #[test]
-    fn holders_come_first_after_an_outage() {
-        let none = HashSet::new();
-        let mut jobs = [job(0, Priority::High)];
-        let lease = Lease { host: HostId::new(), owner: "queue-1".into(), epoch: 4, left: 0 };
-        jobs[0].lease = Some(lease.clone());
-        let choice = choose(&jobs, &View { uninterrupted: 5_000, ..view(&none) });
-        assert_eq!(choice, Choice { claim: vec![], again: Some(10_000) });
-        assert_eq!(choose(&jobs, &View { uninterrupted: 15_000, ..view(&none) }).claim, [0]);
-        assert_eq!(choose(&jobs, &View { uninterrupted: 0, host: lease.host, ..view(&none) }).claim, [0]);
-    }
-
-    proptest! {
-        #[test]
-        fn within_bounds_and_never_too_early(
-            jobs in prop::collection::vec((0..3_u8, 0..2_000_u64, prop::option::of(0..2_000_u64), any::<bool>()), 0..30),
-            free in 0..5_usize,
-            low: bool,
-        ) {
-            let none = HashSet::new();
-            let mut jobs: Vec<_> = jobs.into_iter().enumerate().map(|(number, (priority, wait, left, other))| {
-                let mut job = job(number, Priority::try_from(priority).expect("0 to 2"));
-                job.record.not_before = NOW - 1_000 + wait;
-                job.record.preferred = other.then(HostId::new);
-                job.lease = left.map(|left| Lease { host: HostId::new(), owner: String::new(), epoch: 1, left });
-                job
-            }).collect();
-            jobs.sort_by_key(|job| job.record.priority);
-            let view = View { low, free, ..view(&none) };
-            let choice = choose(&jobs, &view);
-            prop_assert!(choice.claim.len() <= free);
-            let lows = choice.claim.iter().filter(|place| jobs[**place].record.priority == Priority::Low).count();
-            prop_assert!(lows <= usize::from(low));
-            for place in &choice.claim {
-                prop_assert!(jobs[*place].record.not_before <= NOW && jobs[*place].held_for() == 0);
-            }
-            // At the time that was named, one can be claimed that could not before.
-            if let Some(again) = choice.again {
-                let waits: Vec<_> = jobs.iter().map(|job| wait(job, &view)).collect();
-                for job in &mut jobs {
-                    if let Some(lease) = &mut job.lease {
-                        lease.left = lease.left.saturating_sub(again);
-                    }
-                }
-                let later = View { now: NOW + again, ..view };
-                prop_assert!(jobs.iter().zip(&waits).any(|(job, before)| *before > 0 && wait(job, &later) == 0));
-            }
-        }
-    }
-}
+mod tests;

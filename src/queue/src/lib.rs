@@ -2,8 +2,13 @@
 //!
 //! A job is done once because the batch is guarded by the job's claim: whoever was paused, or lost the lease for any
 //! reason, can't write. A job that is begun five times without an end is dead; an administrator may retry it.
+//!
+//! A process ends with whatever it does when one of its jobs brings it down. So a job whose attempt was begun and never
+//! ended is done alone from then on: the one that is to blame takes no other with it a second time.
 
 mod choice;
+mod claimed;
+mod fate;
 mod hold;
 mod job;
 mod look;

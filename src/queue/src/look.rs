@@ -1,17 +1,17 @@
-//! Finding jobs and beginning them.
+//! Finding jobs, beginning them, and telling those that are being done what to do.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use culvert_model::Kind;
-use culvert_model::record::{Job, Priority};
+use culvert_model::record::{Job, JobState};
 use culvert_records::{Failure, Query, Stored};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
-use crate::choice::{View, choose};
+use crate::choice::{Choice, Held, Ready, Urgency, View, Wish, choose};
 use crate::{Desk, OWNER, job};
 
 /// The net under the messages.
@@ -26,22 +26,52 @@ const PACE: Duration = Duration::from_millis(10);
 /// How many jobs are read at a time.
 const PAGE: u16 = 100;
 
+/// How many jobs are removed or given up at a time.
+const TIDY: usize = 16;
+
 /// What this process is doing.
 pub struct Look {
     desk: Arc<Desk>,
     stopped: watch::Receiver<bool>,
     jobs: JoinSet<()>,
-    /// The jobs that are being done, and whether at low priority.
-    doing: HashMap<Id, (String, bool)>,
-    most: usize,
+    doing: HashMap<Id, Doing>,
+    cores: usize,
+}
+
+/// A job that is being done, or removed.
+struct Doing {
+    id: String,
+    held: Held,
+    tidy: bool,
+    wish: watch::Sender<Wish>,
+}
+
+impl Doing {
+    /// Takes in what the record says now.
+    fn learn(&mut self, job: &Job) {
+        self.held.urgency = Urgency::of(job);
+        if job.cancelled && !self.tidy {
+            self.wish(Wish::Cancel);
+        }
+    }
+
+    /// What is to be left or cancelled does not come back.
+    fn wish(&self, wish: Wish) {
+        self.wish.send_if_modified(|known| {
+            let new = matches!(known, Wish::Work | Wish::Rest) && *known != wish;
+            if new {
+                *known = wish;
+            }
+            new
+        });
+    }
 }
 
 impl Look {
-    /// Nothing is being done yet. Jobs that are begun end when `stopped` says so.
+    /// Nothing is being done yet. Jobs that are begun are left when `stopped` says so.
     pub fn new(desk: Arc<Desk>, stopped: watch::Receiver<bool>) -> Self {
-        // One for what somebody waits for, even while a pool is filled on a single core.
-        let most = std::thread::available_parallelism().map_or(1, usize::from) + 1;
-        Self { desk, stopped, jobs: JoinSet::new(), doing: HashMap::new(), most }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { desk, stopped, jobs: JoinSet::new(), doing: HashMap::new(), cores }
     }
 
     /// Looks for jobs whenever there may be some, until it is stopped and every job has given its lease back.
@@ -51,6 +81,7 @@ impl Look {
             () = self.attend() => {}
             _ = stopped.wait_for(|stop| *stop) => {}
         }
+        self.doing.values().for_each(|doing| doing.wish(Wish::Leave));
         while self.jobs.join_next().await.is_some() {}
     }
 
@@ -87,42 +118,67 @@ impl Look {
     }
 
     async fn begin(&mut self) -> Result<Duration, Failure> {
-        let (_, now) = self.desk.bus.here().await?;
-        let mut wait = POLL;
+        let (host, now) = self.desk.bus.here().await?;
+        let view = View { host, now, uninterrupted: self.desk.bus.uninterrupted() };
+        let mut ready = Ready::default();
+        let (places, held) = self.held();
+        let choice = self.read(&view, &mut ready, &held).await?;
+        for (place, wish) in places.iter().zip(&choice.wishes) {
+            self.doing[place].wish(*wish);
+        }
+        let mut work: Vec<_> = ready.work.into_iter().map(Some).collect();
+        for job in choice.claim.into_iter().filter_map(|place| work[place].take()) {
+            self.start(job, false);
+        }
+        let busy = self.doing.values().filter(|doing| doing.tidy).count();
+        ready.tidy.into_iter().take(TIDY.saturating_sub(busy)).for_each(|job| self.start(job, true));
+        Ok(ready.again.map_or(POLL, |again| POLL.min(Duration::from_millis(again))))
+    }
+
+    /// Those that are being done.
+    fn held(&self) -> (Vec<Id>, Vec<Held>) {
+        self.doing.iter().filter(|(_, doing)| !doing.tidy).map(|(id, doing)| (*id, doing.held)).unzip()
+    }
+
+    /// Reads open jobs, most urgent first, until more would make no difference; and those that are being done in any case.
+    async fn read(&mut self, view: &View, ready: &mut Ready, held: &[Held]) -> Result<Choice, Failure> {
+        let ours: HashSet<String> = self.doing.values().map(|doing| doing.id.clone()).collect();
+        let mut unseen = ours.clone();
         let mut query = Query::by("by_state").equal("open").limit(PAGE);
-        loop {
+        let choice = loop {
             let mut page = self.desk.bus.find::<Job>(query.clone()).await?;
-            let running: HashSet<String> = self.doing.values().map(|(id, _)| id.clone()).collect();
-            release_strays(&self.desk, &mut page.items, &running).await?;
-            let low = !self.doing.values().any(|(_, low)| *low);
-            let free = self.most.saturating_sub(self.doing.len());
-            let uninterrupted = self.desk.bus.uninterrupted();
-            let view = View { host: self.desk.host, now, uninterrupted, running: &running, low, free };
-            let choice = choose(&page.items, &view);
-            wait = choice.again.map_or(wait, |again| wait.min(Duration::from_millis(again)));
-            let mut items: Vec<_> = page.items.into_iter().map(Some).collect();
-            for place in choice.claim {
-                if let Some(job) = items[place].take() {
-                    self.start(job);
-                }
+            release_strays(&self.desk, &mut page.items, &ours).await?;
+            for Stored { record, .. } in page.items.iter().filter(|job| unseen.remove(&job.record.id)) {
+                self.learn(record);
             }
+            ready.add(page.items, &ours, view);
+            let candidates: Vec<Held> = ready.work.iter().map(|job| Held::of(&job.record)).collect();
+            let choice = choose(&candidates, held, self.cores);
             match page.next {
-                Some(next) if self.doing.len() < self.most && !self.only_low(&items) => query = query.after(Some(next)),
-                _ => return Ok(wait),
+                Some(next) if !choice.full => query = query.after(Some(next)),
+                _ => break choice,
+            }
+        };
+        for id in unseen {
+            // One that is gone, its holder hears of by itself.
+            if let Some(job) = self.desk.bus.get::<Job>(&id).await?
+                && job.record.state == JobState::Open
+            {
+                self.learn(&job.record);
             }
         }
+        Ok(choice)
     }
 
-    /// Whether nothing behind these can be begun: the pages are in the order of priority.
-    fn only_low(&self, items: &[Option<Stored<Job>>]) -> bool {
-        let low = self.doing.values().any(|(_, low)| *low);
-        low && items.iter().flatten().next_back().is_some_and(|job| job.record.priority == Priority::Low)
+    fn learn(&mut self, job: &Job) {
+        self.doing.values_mut().filter(|doing| doing.id == job.id).for_each(|doing| doing.learn(job));
     }
 
-    fn start(&mut self, found: Stored<Job>) {
-        let entry = (found.record.id.clone(), found.record.priority == Priority::Low);
-        let handle = self.jobs.spawn(job::run(self.desk.clone(), found, self.stopped.clone()));
-        self.doing.insert(handle.id(), entry);
+    fn start(&mut self, found: Stored<Job>, tidy: bool) {
+        let (id, held) = (found.record.id.clone(), Held::of(&found.record));
+        let (wish, wishes) = watch::channel(Wish::Work);
+        let handle = self.jobs.spawn(job::run(self.desk.clone(), found, wishes));
+        self.doing.insert(handle.id(), Doing { id, held, tidy, wish });
     }
 }
 

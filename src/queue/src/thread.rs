@@ -3,26 +3,53 @@
 use std::sync::Once;
 
 use culvert_model::record::Priority;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
-/// Does something on a thread of its own; at the lowest processor priority if nobody waits for it.
-///
-/// # Errors
-///
-/// The system gives no thread, or the thread ended without a result.
-pub async fn run<T: Send + 'static>(
-    priority: Priority,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> std::io::Result<T> {
-    let (sender, result) = oneshot::channel();
-    std::thread::Builder::new().name("maker".into()).spawn(move || {
-        if priority == Priority::Low {
-            yield_to_others();
+/// Tells when threads have ended, also those that nobody waits for any more.
+pub struct Threads {
+    alive: mpsc::Sender<()>,
+    ended: mpsc::Receiver<()>,
+}
+
+impl Threads {
+    /// None yet.
+    pub fn new() -> Self {
+        let (alive, ended) = mpsc::channel(1);
+        Self { alive, ended }
+    }
+
+    /// Does something on a thread of its own; at the lowest processor priority if nobody waits for it.
+    ///
+    /// # Errors
+    ///
+    /// The system gives no thread, or the thread ended without a result.
+    pub fn run<T: Send + 'static, W: FnOnce() -> T + Send + 'static>(
+        &self,
+        priority: Priority,
+        work: W,
+    ) -> impl Future<Output = std::io::Result<T>> + use<T, W> {
+        let (sender, result) = oneshot::channel();
+        let alive = self.alive.clone();
+        let thread = std::thread::Builder::new().name("maker".into()).spawn(move || {
+            if priority == Priority::Low {
+                yield_to_others();
+            }
+            // Who asked may have given up.
+            let _ = sender.send(work());
+            drop(alive);
+        });
+        async move {
+            thread?;
+            result.await.map_err(|_| std::io::Error::other("the thread ended without a result"))
         }
-        // Who asked may have given up.
-        let _ = sender.send(work());
-    })?;
-    result.await.map_err(|_| std::io::Error::other("the thread ended without a result"))
+    }
+
+    /// Until every thread has ended.
+    pub async fn end(mut self) {
+        drop(self.alive);
+        // Nobody sends anything: this is the end of the last sender.
+        let _ = self.ended.recv().await;
+    }
 }
 
 fn yield_to_others() {

@@ -1,0 +1,187 @@
+use culvert_records::Lease;
+use proptest::prelude::*;
+
+use super::*;
+
+const NOW: Millis = 1_790_000_000_000;
+
+fn job(number: usize, priority: Priority) -> Stored<Job> {
+    let record = Job::new(format!("job-{number}"), Work::ConsoleCertificate, priority, NOW - 10_000);
+    Stored { record, revision: 1, lease: None }
+}
+
+fn view() -> View {
+    View { host: HostId::new(), now: NOW, uninterrupted: TERMS.length }
+}
+
+fn ready(jobs: impl IntoIterator<Item = Stored<Job>>, view: &View) -> Ready {
+    let mut ready = Ready::default();
+    ready.add(jobs, &HashSet::new(), view);
+    ready
+}
+
+fn held(priority: Priority) -> Held {
+    Held::of(&job(0, priority).record)
+}
+
+fn long(priority: Priority) -> Held {
+    let work = Work::DhParams { bits: 2048 };
+    Held::of(&Job { work, ..job(0, priority).record })
+}
+
+fn suspect(priority: Priority) -> Held {
+    Held { suspect: true, ..held(priority) }
+}
+
+use Priority::{High, Low, Normal};
+use Wish::{Leave, Rest, Work as Go};
+
+#[test]
+fn a_preferred_host_comes_first_for_a_while() {
+    let view = view();
+    let mut one = job(0, High);
+    one.record.preferred = Some(HostId::new());
+    one.record.created = NOW - 100;
+    let found = ready([one.clone()], &view);
+    assert_eq!((found.work.len(), found.again), (0, Some(PREFERENCE - 100)));
+    let theirs = View { host: one.record.preferred.expect("set above"), ..view };
+    assert_eq!(ready([one.clone()], &theirs).work.len(), 1);
+    assert_eq!(ready([one.clone()], &View { now: NOW + PREFERENCE - 100, ..view }).work.len(), 1);
+    // Whoever has several takes its own first, among those that are as urgent.
+    one.record.created = NOW - 5_000;
+    let found = ready([one, job(1, High), job(2, Normal)], &view);
+    assert_eq!(found.work.iter().map(|job| job.record.id.as_str()).collect::<Vec<_>>(), ["job-1", "job-0", "job-2"]);
+}
+
+#[test]
+fn holders_come_first_after_an_outage() {
+    let view = view();
+    let mut one = job(0, High);
+    let lease = Lease { host: HostId::new(), owner: "queue-1".into(), epoch: 4, left: 0 };
+    one.lease = Some(lease.clone());
+    assert_eq!(ready([one.clone()], &View { uninterrupted: 5_000, ..view }).again, Some(10_000));
+    assert_eq!(ready([one.clone()], &View { uninterrupted: 15_000, ..view }).work.len(), 1);
+    assert_eq!(ready([one], &View { uninterrupted: 0, host: lease.host, ..view }).work.len(), 1);
+}
+
+#[test]
+fn what_is_not_to_be_done() {
+    let mut jobs = [job(0, High), job(1, High), job(2, High), job(3, High)];
+    jobs[0].record.work = Work::Unknown;
+    jobs[1].record.cancelled = true;
+    jobs[1].record.not_before = NOW + 1_000;
+    jobs[2].record.deadline = Some(NOW - 1);
+    let found = ready(jobs, &view());
+    let ids = |jobs: &[Stored<Job>]| jobs.iter().map(|job| job.record.id.clone()).collect::<Vec<_>>();
+    assert_eq!((ids(&found.work), ids(&found.tidy)), (vec!["job-3".into()], vec!["job-1".into(), "job-2".into()]));
+}
+
+#[test]
+fn a_suspect_waits_as_if_it_had_failed() {
+    let mut one = job(0, High);
+    (one.record.begun, one.record.attempts) = (Some(NOW - 500), 2);
+    assert_eq!(ready([one.clone()], &view()).again, Some(3_500));
+    one.record.begun = Some(NOW - 4_000);
+    assert_eq!(ready([one], &view()).work.len(), 1);
+}
+
+#[test]
+fn one_fills_a_pool_beside_urgent_ones() {
+    let all = [held(High), held(Low), held(Low)];
+    assert_eq!(choose(&all, &[], 3), Choice { claim: vec![0, 1], wishes: vec![], full: true });
+    assert_eq!(choose(&all, &[held(Low)], 3).claim, [0]);
+    assert_eq!(choose(&all[1..], &[held(High)], 3).claim, [0]);
+}
+
+#[test]
+fn what_fills_a_pool_rests_while_its_core_is_needed() {
+    let choice = choose(&[held(High)], &[held(Low)], 1);
+    assert_eq!((choice.claim, choice.wishes), (vec![0], vec![Rest]));
+    // It goes on before another is begun, and while there is a core for both.
+    assert_eq!(choose(&[held(Low)], &[held(Low)], 1), Choice { claim: vec![], wishes: vec![Go], full: true });
+    assert_eq!(choose(&[], &[held(High), held(Low)], 1).wishes, [Go, Rest]);
+    assert_eq!(choose(&[held(Normal)], &[held(High), held(Low)], 3).wishes, [Go, Go]);
+}
+
+#[test]
+fn what_takes_long_makes_way_for_what_is_as_urgent() {
+    let choice = choose(&[held(High)], &[long(High)], 1);
+    assert_eq!((choice.claim, choice.wishes), (vec![0], vec![Rest]));
+    assert_eq!(choose(&[held(Normal)], &[long(High)], 1).claim, [] as [usize; 0]);
+}
+
+#[test]
+fn a_suspect_is_alone() {
+    assert_eq!(choose(&[suspect(High), held(High)], &[], 4), Choice { claim: vec![0], wishes: vec![], full: true });
+    assert_eq!(choose(&[held(High), suspect(High), held(High)], &[], 4).claim, [0], "first what comes before it");
+    // What is as urgent is waited for, what is less makes way; nothing else is begun meanwhile.
+    let choice = choose(&[suspect(Normal), held(Normal)], &[held(High), held(Normal), long(Normal), held(Low)], 8);
+    assert_eq!((choice.claim, choice.wishes), (vec![], vec![Go, Go, Leave, Leave]));
+    // While it is done, others wait, unless they are more urgent.
+    assert_eq!(choose(&[held(Normal)], &[suspect(Normal)], 4).wishes, [Go]);
+    let choice = choose(&[held(High)], &[suspect(Normal)], 4);
+    assert_eq!((choice.claim, choice.wishes), (vec![], vec![Leave]));
+}
+
+fn anything() -> impl Strategy<Value = Held> {
+    (0..3_u8, any::<bool>(), any::<bool>(), prop::bool::weighted(0.1)).prop_map(|(priority, long, heavy, suspect)| {
+        let urgency = Urgency { priority: Priority::try_from(priority).expect("0 to 2"), long };
+        Held { urgency, heavy, suspect }
+    })
+}
+
+proptest! {
+    #[test]
+    fn within_bounds(
+        mut ready in prop::collection::vec(anything(), 0..20),
+        mut held in prop::collection::vec(anything(), 0..6),
+        cores in 1..5_usize,
+    ) {
+        ready.sort_by_key(|job| job.urgency);
+        if held.len() > 1 {
+            held.iter_mut().for_each(|job| job.suspect = false);
+        }
+        let choice = choose(&ready, &held, cores);
+        prop_assert_eq!(choice.wishes.len(), held.len());
+        let goes = held.iter().zip(&choice.wishes).filter(|(_, wish)| **wish == Go).map(|(job, _)| *job);
+        let begun: Vec<Held> = choice.claim.iter().map(|place| ready[*place]).collect();
+        let active: Vec<Held> = goes.chain(begun.iter().copied()).collect();
+        prop_assert!(active.iter().filter(|job| job.heavy).count() <= cores);
+        prop_assert!(active.iter().filter(|job| !job.heavy).count() <= LIGHT);
+        prop_assert!(active.iter().filter(|job| job.urgency.priority == Low).count() <= 1);
+        prop_assert!(active.len() == 1 || !active.iter().any(|job| job.suspect), "{active:?}");
+        prop_assert!(!begun.iter().any(|job| job.suspect) || held.is_empty());
+        // Nothing rests for what is less urgent.
+        for (job, wish) in held.iter().zip(&choice.wishes) {
+            prop_assert!(*wish != Rest || begun.iter().all(|other| other.urgency < job.urgency || other.heavy != job.heavy || job.urgency.priority == Low));
+        }
+        // Somebody goes on, or is about to when those that leave are gone.
+        let idle = active.is_empty() && !choice.wishes.contains(&Leave);
+        prop_assert!(!idle || ready.is_empty() && held.is_empty(), "{choice:?}");
+    }
+
+    #[test]
+    fn at_the_time_that_was_named_one_is_ready(
+        jobs in prop::collection::vec((0..3_u8, 0..2_000_u64, prop::option::of(0..2_000_u64), any::<bool>(), any::<bool>()), 0..30),
+    ) {
+        let view = view();
+        let jobs = jobs.into_iter().enumerate().map(|(number, (priority, wait, left, other, suspect))| {
+            let mut job = job(number, Priority::try_from(priority).expect("0 to 2"));
+            job.record.not_before = NOW - 1_000 + wait;
+            job.record.preferred = other.then(HostId::new);
+            job.record.begun = suspect.then_some(NOW - wait);
+            job.lease = left.map(|left| Lease { host: HostId::new(), owner: String::new(), epoch: 1, left });
+            job
+        });
+        let mut jobs: Vec<Stored<Job>> = jobs.collect();
+        let now = ready(jobs.clone(), &view);
+        prop_assert!(now.work.iter().all(|job| job.record.not_before <= NOW && job.held_for() == 0));
+        if let Some(again) = now.again {
+            for lease in jobs.iter_mut().filter_map(|job| job.lease.as_mut()) {
+                lease.left = lease.left.saturating_sub(again);
+            }
+            let later = ready(jobs, &View { now: NOW + again, ..view });
+            prop_assert!(later.work.len() > now.work.len());
+        }
+    }
+}
