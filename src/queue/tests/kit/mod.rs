@@ -2,7 +2,11 @@
 
 #![allow(dead_code, reason = "each suite uses a part")]
 
+pub mod process;
+pub mod proxy;
+
 use std::cell::OnceCell;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -50,6 +54,11 @@ impl Cluster {
         serve(&self.folder, self.store.clone(), host, role, self.stop.subscribe())
     }
 
+    /// Where a queue on the first host finds its bus.
+    pub fn socket(&self) -> PathBuf {
+        socket(&self.folder, self.store.clone(), self.host, Role::Queue, self.stop.subscribe())
+    }
+
     /// A queue on the first host.
     pub fn queue(&self) -> JoinHandle<()> {
         tokio::spawn(culvert_queue::attend(self.bus(Role::Queue), std::future::pending()))
@@ -77,11 +86,22 @@ impl Cluster {
 
 /// A bus of its own for one role, as seen from one host.
 pub fn serve<S: Store>(folder: &TempDir, store: Arc<S>, host: HostId, role: Role, stop: watch::Receiver<bool>) -> Bus {
+    Bus::new(socket(folder, store, host, role, stop))
+}
+
+/// The socket of such a bus.
+pub fn socket<S: Store>(
+    folder: &TempDir,
+    store: Arc<S>,
+    host: HostId,
+    role: Role,
+    stop: watch::Receiver<bool>,
+) -> PathBuf {
     let socket = folder.path().join(format!("{}.sock", Id::new()));
     let listener = UnixListener::bind(&socket).expect("a new name");
     let server = Server::new(store, None, host, Box::new(move |_| Some(role)));
     tokio::spawn(async move { server.serve(&listener, stop).await });
-    Bus::new(socket)
+    socket
 }
 
 /// An organisation without a CA.
@@ -117,4 +137,14 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T 
         assert!(Instant::now() < deadline, "{what} within a minute");
         sleep(Duration::from_millis(10)).await;
     }
+}
+
+/// An organisation with a CA, which a queue at this bus makes.
+pub async fn with_ca(api: &Bus) -> Id {
+    let organization = organization(api).await;
+    api.insert(&job(&format!("ca/{organization}"), Work::Ca { organization }, Priority::High))
+        .await
+        .expect("a new job");
+    until("a CA", async || api.get::<Organization>(organization).await.expect("the bus answers")?.record.ca).await;
+    organization
 }

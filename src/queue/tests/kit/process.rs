@@ -1,0 +1,68 @@
+//! A queue in a process of its own, which can be killed and stopped.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use culvert_records::Bus;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Names the bus's socket to the process.
+const BUS: &str = "CULVERT_TEST_QUEUE_BUS";
+
+/// The process, killed when dropped.
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a queue at this bus.
+    pub fn start(bus: &Path) -> Self {
+        Self::start_with(bus, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub fn start_with(bus: &Path, environment: &[(&str, &str)]) -> Self {
+        let log = bus.with_extension(format!("{}.log", culvert_model::Id::new()));
+        let child = Command::new(std::env::current_exe().expect("this program has a name"))
+            .args(["kit::process::queue_in_a_process_of_its_own", "--exact", "--nocapture"])
+            .env(BUS, bus)
+            .envs(environment.iter().copied())
+            .stdout(Stdio::null())
+            .stderr(File::create(&log).expect("a new file"))
+            .spawn()
+            .expect("it runs");
+        Self { child, log }
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).expect("it is our child");
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+/// As kill -9, and buried.
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("---- a queue's log\n{}", self.log());
+        }
+    }
+}
+
+/// The process itself.
+#[tokio::test]
+async fn queue_in_a_process_of_its_own() {
+    let Some(bus) = std::env::var_os(BUS) else { return };
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+    culvert_queue::attend(Bus::new(PathBuf::from(bus)), std::future::pending()).await;
+}
