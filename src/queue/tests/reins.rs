@@ -1,0 +1,163 @@
+//! Jobs that are not simply done: cancelled, resting, late, or of a newer release.
+
+mod kit;
+
+use std::time::{Duration, Instant};
+
+use culvert_model::record::{CertificateState, Dh, DhParams, Job, JobState, Priority, Purpose, Tls, Work};
+use culvert_model::{HostId, KeyKind, Kind, Role};
+use culvert_records::{Bus, Kept, Query, Stored, Write};
+use kit::{Cluster, job, until, with_ca};
+use serde_json::json;
+
+async fn get(bus: &Bus, id: &str) -> Option<Stored<Job>> {
+    bus.get::<Job>(id).await.expect("the bus answers")
+}
+
+/// A search for Diffie-Hellman parameters that takes longer than any test.
+async fn search(cluster: &Cluster, id: &str) -> Stored<Job> {
+    let bus = cluster.api();
+    bus.insert(&job(id, Work::DhParams { bits: 4096 }, Priority::Low)).await.expect("a new job");
+    until("progress", async || get(bus, id).await.filter(|job| job.record.progress.is_some())).await
+}
+
+async fn cancel(bus: &Bus, id: &str) {
+    loop {
+        let mut job = get(bus, id).await.expect("it is not done");
+        job.record.cancelled = true;
+        // It tells how far it is meanwhile.
+        if bus.update(&mut job).await.is_ok() {
+            return;
+        }
+    }
+}
+
+async fn gone(bus: &Bus, id: &str) -> Duration {
+    let begun = Instant::now();
+    until("the job to be gone", async || get(bus, id).await.is_none().then_some(())).await;
+    begun.elapsed()
+}
+
+#[tokio::test]
+async fn cancelled_in_the_middle() {
+    let cluster = Cluster::new();
+    cluster.settings(|settings| settings.dh = Dh::Own).await;
+    let _queue = cluster.queue();
+    let bus = cluster.api();
+    let found = search(&cluster, "one").await;
+    // It tells how far it is once a second, not more.
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    let later = get(bus, "one").await.expect("it is not done");
+    assert!(later.record.progress.map(|now| now.done) > found.record.progress.map(|before| before.done));
+    assert!(
+        (1..=3).contains(&(later.revision - found.revision)),
+        "{} writes in 2.5 s",
+        later.revision - found.revision
+    );
+    assert!(later.record.begun.is_some() && later.held_for() > 0);
+
+    cancel(bus, "one").await;
+    let took = gone(bus, "one").await;
+    assert!(took < Duration::from_secs(1), "removed after {took:?}");
+    assert!(bus.list::<DhParams>(Query::all()).await.expect("the bus answers").is_empty());
+    // What filled a pool made room for the next.
+    search(&cluster, "two").await;
+}
+
+#[tokio::test]
+async fn cancelled_before_it_is_begun() {
+    let cluster = Cluster::new();
+    let _queue = cluster.queue();
+    let bus = cluster.api();
+    let (_, now) = bus.here().await.expect("the bus answers");
+    let waits = Job { not_before: now + 3_600_000, ..job("waits", Work::ConsoleCertificate, Priority::Low) };
+    let held = Job { not_before: now + 3_600_000, ..job("held", Work::ConsoleCertificate, Priority::Low) };
+    bus.insert(&waits).await.expect("a new job");
+    bus.insert(&held).await.expect("a new job");
+    let other = cluster.bus_of(HostId::new(), Role::Queue);
+    let kept = other.claim::<Job>("held", None, "other", 5_000).await.expect("the bus answers");
+    assert!(matches!(kept, Kept::Held(_)));
+    cancel(bus, "waits").await;
+    cancel(bus, "held").await;
+    assert!(gone(bus, "waits").await < Duration::from_secs(1));
+    // Whoever holds it sees to it, as long as it is held.
+    assert!(get(bus, "held").await.is_some());
+    assert!(bus.get::<Tls>(Tls::ID).await.expect("the bus answers").is_none());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_fills_a_pool_rests_while_its_core_is_needed() {
+    let cluster = Cluster::new();
+    cluster.settings(|settings| (settings.dh, settings.user_key) = (Dh::Own, KeyKind::Rsa4096)).await;
+    let _queue = cluster.queue();
+    let bus = cluster.api();
+    let organization = with_ca(bus).await;
+    let before = search(&cluster, "search").await;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    for number in 0..cores * 4 {
+        let work = Work::Certificate { organization, purpose: Purpose::Client };
+        bus.insert(&job(&format!("urgent-{number}"), work, Priority::High)).await.expect("a new job");
+    }
+    let resting = until("rest", async || get(bus, "search").await.filter(|job| job.record.paused)).await;
+    assert!(resting.held_for() > 0 && resting.claim() == before.claim(), "it stays held");
+    let urgent = async || cluster.jobs().await - 1;
+    assert!(urgent().await > 0, "something urgent is being done");
+    let resumed = until("work", async || get(bus, "search").await.filter(|job| !job.record.paused)).await;
+    assert!(urgent().await < cores, "every urgent one came first");
+    assert_eq!((resumed.record.attempts, resumed.claim()), (1, before.claim()), "it goes on where it was");
+    let more =
+        |job: &Stored<Job>| job.record.progress.map(|now| now.done) > resting.record.progress.map(|then| then.done);
+    until("progress", async || get(bus, "search").await.filter(more)).await;
+    until("one job", async || (urgent().await == 0).then_some(())).await;
+    assert_eq!(cluster.certificates(organization, Purpose::Client, CertificateState::Ready).await.len(), cores * 4);
+}
+
+#[tokio::test]
+async fn too_late() {
+    let cluster = Cluster::new();
+    let bus = cluster.api();
+    let (_, now) = bus.here().await.expect("the bus answers");
+    let late = |id, priority| Job { deadline: Some(now - 1), ..job(id, Work::ConsoleCertificate, priority) };
+    bus.insert(&late("awaited", Priority::High)).await.expect("a new job");
+    bus.insert(&late("pool", Priority::Low)).await.expect("a new job");
+    let _queue = cluster.queue();
+    gone(bus, "pool").await;
+    let dead = async || get(bus, "awaited").await.filter(|job| job.record.state == JobState::Dead);
+    let dead = until("an end", dead).await.record;
+    assert_eq!((dead.attempts, dead.begun), (0, None));
+    assert!(dead.error.is_some_and(|why| why.contains("deadline")));
+    assert!(bus.get::<Tls>(Tls::ID).await.expect("the bus answers").is_none(), "neither was done");
+    // One that is in time is done.
+    let job = Job { deadline: Some(now + 60_000), ..job("in-time", Work::ConsoleCertificate, Priority::High) };
+    bus.insert(&job).await.expect("a new job");
+    gone(bus, "in-time").await;
+}
+
+#[tokio::test]
+async fn of_a_newer_release() {
+    let cluster = Cluster::new();
+    let bus = cluster.api();
+    let newer = |number: usize| {
+        let mut body =
+            serde_json::to_value(job(&format!("newer-{number:03}"), Work::ConsoleCertificate, Priority::High));
+        let body = body.as_mut().expect("it has a form");
+        body["work"] = json!({ "what": "entangle", "photons": 7 });
+        // More than a page of them, and some that somebody would have tidied away.
+        body["attempts"] = json!(number % 7);
+        body["more"] = json!("kept");
+        Write::Insert {
+            kind: Kind::Job,
+            id: format!("newer-{number:03}"),
+            body: serde_json::to_vec(&body).expect("JSON"),
+        }
+    };
+    for numbers in [0..75, 75..150] {
+        bus.write(numbers.map(newer).collect()).await.expect("new jobs");
+    }
+    let _queue = cluster.queue();
+    bus.insert(&job("known", Work::ConsoleCertificate, Priority::Low)).await.expect("a new job");
+    gone(bus, "known").await;
+    let left = bus.list::<Job>(Query::all()).await.expect("the bus answers");
+    assert_eq!(left.len(), 150);
+    assert!(left.iter().all(|job| job.revision == 1 && job.lease.is_none()), "nobody touched them");
+}
