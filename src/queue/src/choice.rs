@@ -215,4 +215,6 @@ impl Room {
 }
 
 #[cfg(test)]
+mod simulation;
+#[cfg(test)]
 mod tests;
