@@ -94,7 +94,7 @@ async fn what_fills_a_pool_rests_while_its_core_is_needed() {
     let organization = with_ca(bus).await;
     let before = search(&cluster, "search").await;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    for number in 0..cores * 4 {
+    for number in 0..cores * 3 {
         let work = Work::Certificate { organization, purpose: Purpose::Client };
         bus.insert(&job(&format!("urgent-{number}"), work, Priority::High)).await.expect("a new job");
     }
@@ -109,7 +109,31 @@ async fn what_fills_a_pool_rests_while_its_core_is_needed() {
         |job: &Stored<Job>| job.record.progress.map(|now| now.done) > resting.record.progress.map(|then| then.done);
     until("progress", async || get(bus, "search").await.filter(more)).await;
     until("one job", async || (urgent().await == 0).then_some(())).await;
-    assert_eq!(cluster.certificates(organization, Purpose::Client, CertificateState::Ready).await.len(), cores * 4);
+    assert_eq!(cluster.certificates(organization, Purpose::Client, CertificateState::Ready).await.len(), cores * 3);
+}
+
+/// What may bring its process down is alone: what is less urgent is given back for it, and begun again when it is done.
+#[tokio::test]
+async fn a_suspect_is_alone() {
+    let cluster = Cluster::new();
+    cluster.settings(|settings| (settings.dh, settings.user_key) = (Dh::Own, KeyKind::Rsa4096)).await;
+    let _queue = cluster.queue();
+    let bus = cluster.api();
+    let organization = with_ca(bus).await;
+    let before = search(&cluster, "search").await;
+    let work = Work::Certificate { organization, purpose: Purpose::Client };
+    let suspect = Job { attempts: 2, begun: Some(1), ..job("suspect", work.clone(), Priority::Normal) };
+    bus.insert(&suspect).await.expect("a new job");
+    bus.insert(&Job { created: 1, ..job("innocent", work, Priority::Normal) }).await.expect("a new job");
+    until("the suspect to be begun", async || get(bus, "suspect").await.filter(|job| job.record.attempts == 3)).await;
+    for id in ["search", "innocent"] {
+        let other = get(bus, id).await.expect("it is not done");
+        assert_eq!((other.held_for(), other.record.attempts, other.record.begun), (0, 0, None), "{id}");
+    }
+    gone(bus, "suspect").await;
+    gone(bus, "innocent").await;
+    let again = until("the search", async || get(bus, "search").await.filter(|job| job.record.begun.is_some())).await;
+    assert!(again.record.attempts == 1 && again.claim() != before.claim(), "it begins anew");
 }
 
 #[tokio::test]
