@@ -21,15 +21,19 @@ async fn search(cluster: &Cluster, id: &str) -> Stored<Job> {
     until("progress", async || get(bus, id).await.filter(|job| job.record.progress.is_some())).await
 }
 
-async fn cancel(bus: &Bus, id: &str) {
+async fn change(bus: &Bus, id: &str, change: impl Fn(&mut Job)) {
     loop {
         let mut job = get(bus, id).await.expect("it is not done");
-        job.record.cancelled = true;
+        change(&mut job.record);
         // It tells how far it is meanwhile.
         if bus.update(&mut job).await.is_ok() {
             return;
         }
     }
+}
+
+async fn cancel(bus: &Bus, id: &str) {
+    change(bus, id, |job| job.cancelled = true).await;
 }
 
 async fn gone(bus: &Bus, id: &str) -> Duration {
@@ -62,6 +66,22 @@ async fn cancelled_in_the_middle() {
     assert!(bus.list::<DhParams>(Query::all()).await.expect("the bus answers").is_empty());
     // What filled a pool made room for the next.
     search(&cluster, "two").await;
+}
+
+/// A search that only filled a pool, and somebody waits for its result now.
+#[tokio::test]
+async fn raised_in_the_middle() {
+    let cluster = Cluster::new();
+    cluster.settings(|settings| settings.dh = Dh::Own).await;
+    let _queue = cluster.queue();
+    let bus = cluster.api();
+    let before = search(&cluster, "one").await;
+    change(bus, "one", |job| (job.priority, job.reserved) = (Priority::High, Some("office".into()))).await;
+    let again = until("another attempt", async || {
+        get(bus, "one").await.filter(|job| job.claim() != before.claim() && job.record.begun.is_some())
+    })
+    .await;
+    assert_eq!((again.record.attempts, again.record.reserved.as_deref()), (1, Some("office")));
 }
 
 #[tokio::test]
