@@ -1,4 +1,4 @@
-//! Pools: hears of every certificate that is taken, and enqueues the jobs that fill the gap.
+//! Pools: hears of everything that is taken from a pool, and enqueues the jobs that fill the gap.
 
 mod owed;
 
@@ -6,12 +6,11 @@ use std::error::Error;
 use std::time::Duration;
 
 use culvert_daemon::Context;
-use culvert_model::Kind;
 use culvert_pool::{Refilled, refill, refill_all};
 use culvert_records::{Bus, Failure, Subscription};
 use tokio::time::{sleep, timeout};
 
-use owed::Owed;
+use owed::{HEARD, Owed};
 
 /// After a refill that came to nothing because the store is away.
 const RETRY: Duration = Duration::from_secs(1);
@@ -33,8 +32,7 @@ pub async fn serve(context: Context) -> Result<(), Box<dyn Error>> {
 
 /// Keeps the pools at their levels, for ever. Cancel safe.
 pub async fn keep(bus: &Bus) {
-    let kinds = [Kind::Certificate, Kind::Organization, Kind::Settings, Kind::Tls];
-    let mut news = bus.subscribe(&kinds).await;
+    let mut news = bus.subscribe(&HEARD).await;
     let mut owed = Owed::default();
     loop {
         hear(&mut news, &mut owed).await;
@@ -64,16 +62,8 @@ async fn hear(news: &mut Subscription, owed: &mut Owed) {
 }
 
 async fn settle(bus: &Bus, owed: &Owed) -> Result<Refilled, Failure> {
-    let mut sum = Refilled::default();
     match owed {
-        Owed::All => return refill_all(bus).await,
-        Owed::Of(organizations) => {
-            for organization in organizations {
-                let done = refill(bus, *organization).await?;
-                sum.enqueued += done.enqueued;
-                sum.there += done.there;
-            }
-        }
+        Owed::All => refill_all(bus).await,
+        Owed::Of(owners) => refill(bus, owners).await,
     }
-    Ok(sum)
 }
