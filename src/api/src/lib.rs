@@ -36,6 +36,7 @@ pub mod session;
 pub mod settings;
 pub mod signature;
 mod store;
+pub mod take;
 pub mod terms;
 pub mod user;
 

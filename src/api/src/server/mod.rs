@@ -1,6 +1,7 @@
 //! VPN servers.
 
 mod check;
+mod dh;
 mod host;
 mod network;
 mod operation;
@@ -43,7 +44,7 @@ pub async fn list(api: &Api) -> Answer<Vec<Server>> {
 pub async fn create(api: &Api, change: &ServerChange) -> Answer<Server> {
     let server = check::plan(None, change, &list(api).await?, api.host().await?)?;
     let key = ServerKey { id: server.id, tls_crypt: Bytes(random::bytes::<256>().to_vec()) };
-    api.bus.write(vec![insert(&server), insert(&key)]).await?;
+    let server = dh::write(api, server, |server| vec![insert(server), insert(&key)]).await?;
     api.note(format!("Server {} was created.", server.name)).await;
     Ok(server)
 }
@@ -56,14 +57,13 @@ pub async fn create(api: &Api, change: &ServerChange) -> Answer<Server> {
 pub async fn update(api: &Api, id: Id, change: &ServerChange) -> Answer<Server> {
     let others = list(api).await?;
     let host = api.host().await?;
-    let (server, moved) = api
-        .change::<Server, bool>(id, "server", |server| {
-            let new = check::plan(Some(server), change, &others, host)?;
-            let moved = new.network != server.network;
-            *server = new;
-            Ok(moved)
-        })
-        .await?;
+    let (server, moved) = dh::change(api, id, |server| {
+        let new = check::plan(Some(server), change, &others, host)?;
+        let moved = new.network != server.network;
+        *server = new;
+        Ok(moved)
+    })
+    .await?;
     if moved {
         // Nobody keeps an address of the former network.
         forget_addresses(api, id).await?;
@@ -94,6 +94,7 @@ pub async fn remove(api: &Api, id: Id) -> Answer<()> {
     }
     forget_addresses(api, id).await?;
     let server = server.ok_or(No::missing("server"))?;
+    dh::give_up(api, id, server.record.dh_size()).await;
     api.note(format!("Server {} was deleted.", server.record.name)).await;
     Ok(())
 }

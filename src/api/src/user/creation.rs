@@ -2,16 +2,18 @@
 
 use culvert_contract::body::UserNew;
 use culvert_model::Id;
-use culvert_model::record::{Certificate, Log, Organization, Purpose, Settings, User, UserSecret};
+use culvert_model::record::{Certificate, Log, Organization, Settings, User, UserSecret};
 use culvert_model::{Kind, Record};
+use culvert_pool::Stock;
 use culvert_records::{Guard, Write, insert};
 
 use super::check::{self, Wish, some};
 use super::{organization, otp_secret, settings};
 use crate::answer::{Answer, No};
 use crate::api::Api;
+use crate::filter;
 use crate::password::Cost;
-use crate::{certificate, filter};
+use crate::take::take;
 
 /// The most users of one request.
 const MOST: usize = 100;
@@ -106,6 +108,6 @@ async fn make(api: &Api, organization: &Organization, new: &UserNew) -> Answer<U
         let check = Write::Check { kind: Kind::Organization, id: organization.id(), guard: Guard::default() };
         vec![insert(&user), insert(&secret), insert(&log), check]
     };
-    let taken = certificate::take(api, organization.id, Purpose::Client, with).await?;
+    let taken = take(api, Stock::Client(organization.id), with).await?;
     Ok(user(&taken))
 }

@@ -103,6 +103,18 @@ impl Stock {
         }
     }
 
+    /// Finds those that are there for whoever comes first: parameters, or else certificates.
+    #[must_use]
+    pub fn ready(self) -> Query {
+        let of = |organization, purpose| Query::by("by_pool").equal(organization).equal(purpose).equal("ready");
+        match self {
+            Self::Authority => Query::by("by_purpose").equal("authority").equal("ready"),
+            Self::Client(organization) => of(organization, "client"),
+            Self::Server(organization) => of(organization, "server"),
+            Self::DhParams(bits) => Query::by("by_bits").number(bits.into()),
+        }
+    }
+
     /// Finds all jobs that make one.
     #[must_use]
     pub fn jobs(self) -> Query {

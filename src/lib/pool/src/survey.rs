@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use culvert_model::record::{Certificate, DhParams, Job, Settings};
-use culvert_records::{Bus, Failure, Query};
+use culvert_records::{Bus, Failure};
 
 use crate::plan::Pool;
 use crate::stock::{Stock, under};
@@ -30,12 +30,9 @@ pub async fn survey(bus: &Bus, settings: &Settings, stocks: &[Stock]) -> Result<
 }
 
 async fn ready(bus: &Bus, stock: Stock) -> Result<u64, Failure> {
-    let of = |organization, purpose| Query::by("by_pool").equal(organization).equal(purpose).equal("ready");
     match stock {
-        Stock::Authority => bus.count::<Certificate>(Query::by("by_purpose").equal("authority").equal("ready")).await,
-        Stock::Client(organization) => bus.count::<Certificate>(of(organization, "client")).await,
-        Stock::Server(organization) => bus.count::<Certificate>(of(organization, "server")).await,
-        Stock::DhParams(bits) => bus.count::<DhParams>(Query::by("by_bits").number(bits.into())).await,
+        Stock::DhParams(_) => bus.count::<DhParams>(stock.ready()).await,
+        _ => bus.count::<Certificate>(stock.ready()).await,
     }
 }
 
