@@ -22,6 +22,7 @@ pub mod filter;
 pub mod first;
 pub mod host;
 pub mod limiter;
+mod metrics;
 pub mod organization;
 pub mod overview;
 pub mod page;
@@ -39,6 +40,7 @@ mod store;
 pub mod take;
 pub mod terms;
 pub mod user;
+pub mod work;
 
 /// What search engines are told.
 fn robots() -> &'static str {
