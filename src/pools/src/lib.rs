@@ -6,7 +6,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use culvert_daemon::Context;
-use culvert_pool::{Refilled, refill, refill_all};
+use culvert_jobs::Enqueued;
+use culvert_pool::{refill, refill_all};
 use culvert_records::{Bus, Failure, Subscription};
 use tokio::time::{sleep, timeout};
 
@@ -38,7 +39,7 @@ pub async fn keep(bus: &Bus) {
         hear(&mut news, &mut owed).await;
         match settle(bus, &owed).await {
             Ok(done) => {
-                if done != Refilled::default() {
+                if done != Enqueued::default() {
                     tracing::info!(enqueued = done.enqueued, there = done.there, "refilled");
                 }
                 owed = Owed::default();
@@ -61,7 +62,7 @@ async fn hear(news: &mut Subscription, owed: &mut Owed) {
     }
 }
 
-async fn settle(bus: &Bus, owed: &Owed) -> Result<Refilled, Failure> {
+async fn settle(bus: &Bus, owed: &Owed) -> Result<Enqueued, Failure> {
     match owed {
         Owed::All => refill_all(bus).await,
         Owed::Of(owners) => refill(bus, owners).await,

@@ -1,5 +1,6 @@
 //! Jobs whose results are somebody's who waits.
 
+use culvert_jobs::place;
 use culvert_model::Millis;
 use culvert_model::record::{Job, JobState, Priority};
 use culvert_pool::Stock;
@@ -40,7 +41,8 @@ pub(super) async fn order(
         }
     }
     let id = format!("{}{}", stock.prefix(), random::word(16));
-    let job = Job { reserved: Some(word.into()), deadline, ..Job::new(id, stock.work(), Priority::High, now) };
+    let mut job = Job { reserved: Some(word.into()), deadline, ..Job::new(id, stock.work(), Priority::High, now) };
+    place(&api.bus, std::slice::from_mut(&mut job)).await?;
     api.bus.write([vec![insert(&job)], with()].concat()).await?;
     Ok((Way::Made, job.id))
 }

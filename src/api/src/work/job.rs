@@ -6,6 +6,7 @@ use culvert_model::Millis;
 use culvert_model::record::{self, Job, Priority, Work};
 use culvert_records::{Failure, Query, Stored, Write, delete, update};
 
+use super::named;
 use crate::answer::{Answer, No};
 use crate::api::Api;
 use crate::caller::Caller;
@@ -86,7 +87,7 @@ fn show(found: Stored<Job>, now: Millis) -> reply::Job {
 /// That can't be done with it as it is, it is not there, or the store can't be reached. Nothing was changed.
 pub async fn change(api: &Api, caller: &Caller, action: JobAction, id: &str) -> Answer<()> {
     for _ in 0..5 {
-        let found = api.have::<Job>(id, "job").await?;
+        let found = named::<Job>(api, id, "job").await?;
         match api.bus.write(vec![step(action, &found)?]).await {
             Ok(_) => {
                 let done = match action {

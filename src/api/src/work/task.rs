@@ -4,6 +4,7 @@ use culvert_contract::reply;
 use culvert_model::record::Task;
 use culvert_records::{Failure, Query, Stored};
 
+use super::named;
 use crate::answer::{Answer, No};
 use crate::api::Api;
 use crate::caller::Caller;
@@ -53,7 +54,7 @@ fn show(found: Stored<Task>) -> reply::Task {
 ///
 /// It is running, is not there, or the store can't be reached. Nothing was changed.
 pub async fn run(api: &Api, caller: &Caller, id: &str) -> Answer<()> {
-    let mut found = api.have::<Task>(id, "task").await?;
+    let mut found = named::<Task>(api, id, "task").await?;
     if found.held_for() > 0 {
         return Err(No::bad("task_running", "This task is running. Look at what comes of it, then ask again."));
     }

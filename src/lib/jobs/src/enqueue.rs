@@ -32,10 +32,7 @@ pub async fn enqueue(bus: &Bus, mut jobs: Vec<Job>) -> Result<Enqueued, Failure>
     if jobs.is_empty() {
         return Ok(done);
     }
-    let mut spread = Spread::over(loads(bus).await?);
-    for job in &mut jobs {
-        job.preferred = spread.next(&job.id);
-    }
+    place(bus, &mut jobs).await?;
     for batch in jobs.chunks(BATCH) {
         match bus.write(batch.iter().map(insert).collect()).await {
             Ok(_) => done.enqueued += batch.len(),
@@ -44,6 +41,19 @@ pub async fn enqueue(bus: &Bus, mut jobs: Vec<Job>) -> Result<Enqueued, Failure>
         }
     }
     Ok(done)
+}
+
+/// Gives each job the host that is to take it: for who enqueues it in one batch with other writes.
+///
+/// # Errors
+///
+/// The store can't be reached, or the caller may not do that.
+pub async fn place(bus: &Bus, jobs: &mut [Job]) -> Result<(), Failure> {
+    let mut spread = Spread::over(loads(bus).await?);
+    for job in jobs {
+        job.preferred = spread.next(&job.id);
+    }
+    Ok(())
 }
 
 /// Another host was quicker with one of them at least.

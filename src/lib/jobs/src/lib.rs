@@ -6,5 +6,5 @@
 mod enqueue;
 mod spread;
 
-pub use enqueue::{Enqueued, enqueue};
+pub use enqueue::{Enqueued, enqueue, place};
 pub use spread::{Load, Spread};

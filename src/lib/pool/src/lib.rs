@@ -9,6 +9,6 @@ mod stock;
 mod survey;
 
 pub use plan::{Order, Pool, orders};
-pub use refill::{Refilled, refill, refill_all};
+pub use refill::{refill, refill_all};
 pub use stock::{Owner, Stock};
 pub use survey::survey;

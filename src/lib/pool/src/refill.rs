@@ -2,32 +2,21 @@
 
 use std::collections::BTreeSet;
 
+use culvert_jobs::{Enqueued, enqueue};
 use culvert_model::record::{Job, Organization, Priority, Settings, Tls, Work};
 use culvert_model::{Id, Millis};
-use culvert_records::{Bus, Failure, Query, Refusal, insert};
+use culvert_records::{Bus, Failure, Query};
 
 use crate::plan::{Order, orders};
 use crate::stock::{Owner, Stock};
 use crate::survey::survey;
-
-/// How many jobs are enqueued in one batch.
-const BATCH: usize = 50;
-
-/// What a refill did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Refilled {
-    /// Jobs that were enqueued.
-    pub enqueued: usize,
-    /// Jobs that were missing, but somebody else had enqueued them by then.
-    pub there: usize,
-}
 
 /// Everything that is missing anywhere: in all pools, CAs of organisations that have none, the console's certificate.
 ///
 /// # Errors
 ///
 /// The store can't be reached.
-pub async fn refill_all(bus: &Bus) -> Result<Refilled, Failure> {
+pub async fn refill_all(bus: &Bus) -> Result<Enqueued, Failure> {
     let mut jobs = Vec::new();
     if bus.get::<Tls>(Tls::ID).await?.is_none() {
         jobs.push(urgent("console-certificate".into(), Work::ConsoleCertificate));
@@ -42,7 +31,7 @@ pub async fn refill_all(bus: &Bus) -> Result<Refilled, Failure> {
 /// # Errors
 ///
 /// The store can't be reached.
-pub async fn refill(bus: &Bus, owners: &BTreeSet<Owner>) -> Result<Refilled, Failure> {
+pub async fn refill(bus: &Bus, owners: &BTreeSet<Owner>) -> Result<Enqueued, Failure> {
     let mut organizations = Vec::new();
     for owner in owners {
         if let Owner::Organization(id) = owner {
@@ -57,7 +46,7 @@ async fn fill(
     cluster: bool,
     organizations: Vec<Organization>,
     mut jobs: Vec<Job>,
-) -> Result<Refilled, Failure> {
+) -> Result<Enqueued, Failure> {
     let settings = bus.get::<Settings>(Settings::ID).await?.map_or_else(Settings::default, |stored| stored.record);
     let mut stocks = Vec::new();
     if cluster {
@@ -74,7 +63,7 @@ async fn fill(
     jobs.iter_mut().for_each(|job| job.created = now);
     // The queue does them by the time of their making: a millisecond apart, they stay in the order of need.
     jobs.extend(orders(&pools).iter().zip(now..).map(|(order, created): (&Order, Millis)| order.job(created)));
-    enqueue(bus, &jobs).await
+    enqueue(bus, jobs).await
 }
 
 /// Without its CA, nothing of an organisation can be made.
@@ -84,28 +73,4 @@ fn ca(organization: Id) -> Job {
 
 fn urgent(id: String, work: Work) -> Job {
     Job::new(id, work, Priority::High, 0)
-}
-
-async fn enqueue(bus: &Bus, jobs: &[Job]) -> Result<Refilled, Failure> {
-    let mut done = Refilled::default();
-    for batch in jobs.chunks(BATCH) {
-        match bus.write(batch.iter().map(insert).collect()).await {
-            Ok(_) => done.enqueued += batch.len(),
-            Err(Failure::Refused { why: Refusal::Exists, .. }) => one_by_one(bus, batch, &mut done).await?,
-            Err(failure) => return Err(failure),
-        }
-    }
-    Ok(done)
-}
-
-/// Another host was quicker with one of them at least.
-async fn one_by_one(bus: &Bus, jobs: &[Job], done: &mut Refilled) -> Result<(), Failure> {
-    for job in jobs {
-        match bus.insert(job).await {
-            Ok(()) => done.enqueued += 1,
-            Err(Failure::Refused { why: Refusal::Exists, .. }) => done.there += 1,
-            Err(failure) => return Err(failure),
-        }
-    }
-    Ok(())
 }

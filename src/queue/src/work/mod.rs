@@ -71,7 +71,7 @@ pub async fn writes(desk: &Desk, job: &Job, made: &[Made]) -> Result<Vec<Write>,
         (Work::Certificate { organization, purpose }, [Made::Pair(pair)]) => {
             Ok(certificate::writes(job, *organization, *purpose, pair))
         }
-        (Work::DhParams { bits }, [Made::DhParams(der)]) => Ok(dh::writes(job, *bits, der)),
+        (Work::DhParams { bits }, [Made::DhParams(der)]) => dh::writes(desk, job, *bits, der).await,
         _ => Ok(Vec::new()),
     }
 }
