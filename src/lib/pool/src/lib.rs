@@ -11,4 +11,4 @@ mod survey;
 pub use plan::{Order, Pool, orders};
 pub use refill::{refill, refill_all};
 pub use stock::{Owner, Stock};
-pub use survey::survey;
+pub use survey::{surplus, survey};

@@ -29,6 +29,22 @@ pub async fn survey(bus: &Bus, settings: &Settings, stocks: &[Stock]) -> Result<
     Ok(pools)
 }
 
+/// Whether this job is for a slot of a pool that is full by now.
+///
+/// A slot's job is made once at a time. A host that looked before it was done, and enqueues after, enqueues it again: that
+/// one is not to be done. Nor is it after the level was lowered.
+///
+/// # Errors
+///
+/// The store can't be reached.
+pub async fn surplus(bus: &Bus, job: &Job) -> Result<bool, Failure> {
+    let Some(stock) = Stock::made_by(&job.work).filter(|stock| stock.slot(&job.id).is_some()) else {
+        return Ok(false);
+    };
+    let settings = bus.get::<Settings>(Settings::ID).await?.map_or_else(Settings::default, |stored| stored.record);
+    Ok(job.reserved.is_none() && ready(bus, stock).await? >= u64::from(stock.level(&settings)))
+}
+
 async fn ready(bus: &Bus, stock: Stock) -> Result<u64, Failure> {
     match stock {
         Stock::DhParams(_) => bus.count::<DhParams>(stock.ready()).await,
