@@ -115,6 +115,7 @@ impl Lab {
             certificate: self.certificates.der("server"),
             key: self.certificates.key("server"),
             tls_crypt: self.certificates.shared(),
+            dh: None,
         };
         change(&mut start);
         start
