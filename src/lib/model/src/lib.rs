@@ -5,12 +5,14 @@
 
 mod id;
 mod kind;
+mod misread;
 pub mod record;
 mod role;
 mod value;
 
 pub use id::{BadId, HostId, Id};
 pub use kind::{FORMAT, Index, Kind, RELEASES};
+pub use misread::misread;
 pub use record::{Bytes, Record};
 pub use role::Role;
 pub use value::{BadValue, Cipher, Digest, KeyKind, Millis, Port, Protocol, Slot};
