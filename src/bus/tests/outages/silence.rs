@@ -64,9 +64,9 @@ async fn a_write_whose_outcome_is_not_known() {
         set.freeze(0).expect("it can be frozen");
     };
     let (outcomes, ()) = tokio::join!(futures_util::future::join_all(ids.iter().map(write)), freeze());
-    for outcome in outcomes {
-        assert_eq!(outcome, Err(Trouble::Fault(Fault::Unknown)));
-    }
+    // Of one that the server gave up just before, it is known that nothing was done.
+    let unknown = outcomes.iter().filter(|it| **it == Err(Trouble::Fault(Fault::Unknown))).count();
+    assert!(unknown > 0 && outcomes.iter().all(Result::is_err), "{outcomes:?}");
     let mut tail = listener.store.tail();
     // It does what was sent now, or finds that it took too long. The same primary in the same term is no gap by itself.
     set.thaw(0).expect("it goes on");
@@ -81,7 +81,7 @@ async fn a_write_whose_outcome_is_not_known() {
     };
     let read = revisions().await;
     sleep(Duration::from_secs(2)).await;
-    println!("{heard} messages before the gap");
+    println!("unknown: {unknown} writes; {heard} messages before the gap");
     assert_eq!(read, revisions().await, "whoever reads behind the gap knows all");
 }
 
