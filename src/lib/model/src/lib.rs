@@ -6,6 +6,7 @@
 mod group;
 mod id;
 mod kind;
+pub mod network;
 pub mod record;
 mod role;
 mod value;
