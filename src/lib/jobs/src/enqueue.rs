@@ -32,7 +32,7 @@ pub async fn enqueue(bus: &Bus, mut jobs: Vec<Job>) -> Result<Enqueued, Failure>
     if jobs.is_empty() {
         return Ok(done);
     }
-    let mut spread = Spread::over(loads(bus).await?);
+    let mut spread = spread(bus).await?;
     for job in &mut jobs {
         job.preferred = spread.next(&job.id);
     }
@@ -58,8 +58,13 @@ async fn one_by_one(bus: &Bus, jobs: &[Job], done: &mut Enqueued) -> Result<(), 
     Ok(())
 }
 
-/// The hosts that are online, with the open jobs that each of them does or is to do.
-async fn loads(bus: &Bus) -> Result<Vec<Load>, Failure> {
+/// For whoever writes jobs together with other records: over the hosts that are online, with the open jobs that each of
+/// them does or is to do.
+///
+/// # Errors
+///
+/// As [`enqueue`].
+pub async fn spread(bus: &Bus) -> Result<Spread, Failure> {
     let hosts = bus.list::<Host>(Query::all()).await?;
     let open = bus.find::<Job>(Query::by("by_state").equal("open").limit(GLANCE)).await?.items;
     let mut counts: BTreeMap<HostId, u64> = BTreeMap::new();
@@ -68,7 +73,7 @@ async fn loads(bus: &Bus) -> Result<Vec<Load>, Failure> {
     }
     let online = hosts.into_iter().map(|stored| stored.record).filter(|host| host.status == HostStatus::Online);
     let load = |host: Host| Load { host: host.id, cores: host.cores, open: counts.get(&host.id).copied().unwrap_or(0) };
-    Ok(online.map(load).collect())
+    Ok(Spread::over(online.map(load).collect()))
 }
 
 /// Whoever holds the job, or else whoever is to take it.

@@ -235,6 +235,12 @@ pub struct Job {
 record!(Job);
 
 impl Job {
+    /// The id of the job that gives the users of a server their addresses.
+    #[must_use]
+    pub fn of_addresses(server: Id) -> String {
+        format!("addresses/{server}")
+    }
+
     /// One that nobody has begun.
     #[must_use]
     pub const fn new(id: String, work: Work, priority: Priority, created: Millis) -> Self {
