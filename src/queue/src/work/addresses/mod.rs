@@ -5,7 +5,9 @@
 //! of them count at once; [`assign_all`] puts them into their places and unlocks. Should the job be given up before that,
 //! the same function finds the old network, throws away what stands beside the addresses, and unlocks.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod plan;
+
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use culvert_model::network::{free, usable};
@@ -46,7 +48,7 @@ pub async fn assign_all(desk: &Desk, id: Id) -> Result<Vec<Write>, Trouble> {
     unmoving(desk, &stored.record).await?;
     let members = members(desk, &stored.record.organizations).await?;
     let held = held(desk, id).await?;
-    let mut writes = settle(&stored.record, &members, &held);
+    let mut writes = plan::settle(&stored.record, &members, &held);
     let unlocked = Server { network_lock: None, ..stored.record.clone() };
     writes.push(match unlocked == stored.record {
         // Who attaches an organisation meanwhile wants its users to have addresses, too.
@@ -54,27 +56,6 @@ pub async fn assign_all(desk: &Desk, id: Id) -> Result<Vec<Write>, Trouble> {
         false => update(&unlocked, stored.unchanged()),
     });
     Ok(writes)
-}
-
-/// From what is held to what is to be. When the network is full, some are left without.
-fn settle(server: &Server, members: &BTreeSet<Id>, held: &[Stored<Address>]) -> Vec<Write> {
-    let (stay, go): (Vec<_>, Vec<_>) = held.iter().partition(|held| members.contains(&held.record.user));
-    let mut used = BTreeSet::new();
-    let mut kept = |held: &Stored<Address>| held.record.within(server.network).filter(|address| used.insert(*address));
-    let kept: Vec<_> = stay.iter().map(|held| kept(held)).collect();
-    let mut free = free(server.network, &used);
-    let mut writes: Vec<_> = go.iter().map(|held| delete::<Address>(&held.record.id, held.unchanged())).collect();
-    for (held, kept) in stay.iter().zip(kept) {
-        let Some(address) = kept.or_else(|| free.next()) else { break };
-        let settled = Address { address, next: None, ..held.record.clone() };
-        if settled != held.record {
-            writes.push(update(&settled, held.unchanged()));
-        }
-    }
-    let have: BTreeSet<&str> = stay.iter().map(|held| held.record.id.as_str()).collect();
-    let without = members.iter().filter(|user| !have.contains(Address::name(server.id, **user, 0).as_str()));
-    writes.extend(without.zip(free).map(|(user, address)| insert(&Address::new(server.id, *user, 0, address))));
-    writes
 }
 
 /// Moves a server into another network: see above.
@@ -92,18 +73,9 @@ pub async fn move_all(desk: &Desk, job: &Job, id: Id, [old, new]: [Ipv4Net; 2]) 
         return Err(Trouble::Failed(format!("The network {new} belongs to another server by now.")));
     }
     let held = held(desk, id).await?;
-    let next = successors(&held, [old, new]).ok_or_else(|| {
+    let mut writes = plan::stage(&held, [old, new]).ok_or_else(|| {
         Trouble::Failed(format!("The network {new} has too few addresses for the {} that are given away.", held.len()))
     })?;
-    let mut writes = Vec::new();
-    for held in &held {
-        let address = held.record.within(old).unwrap_or(held.record.address);
-        let next = next.get(held.record.id.as_str()).copied().filter(|next| *next != address);
-        let staged = Address { address, next, ..held.record.clone() };
-        if staged != held.record {
-            writes.push(update(&staged, held.unchanged()));
-        }
-    }
     let moved = Server { network: new, network_lock: Some(job.id.clone()), ..stored.record.clone() };
     writes.push(update(&moved, stored.unchanged()));
     writes.push(assign_now(desk, id).await?);
@@ -123,39 +95,6 @@ async fn assign_now(desk: &Desk, server: Id) -> Result<Write, Trouble> {
     let (_, now) = desk.bus.here().await?;
     let job = Job::new(Job::of_addresses(server), Work::AssignAddresses { server }, Priority::High, now);
     Ok(culvert_jobs::anew(&desk.bus, job).await?)
-}
-
-/// Which address each becomes, by its record's id: itself if it lies in the new network, too; or else the one at the same
-/// place in it, if that is free; or else the lowest that is. None, if there are too few.
-fn successors(held: &[Stored<Address>], [old, new]: [Ipv4Net; 2]) -> Option<BTreeMap<&str, Ipv4Addr>> {
-    let current = |held: &Stored<Address>| held.record.within(old).unwrap_or(held.record.address);
-    let mut next = BTreeMap::new();
-    let mut used = BTreeSet::new();
-    let same = |address| Some(address);
-    let shifted = |address: Ipv4Addr| {
-        let place = u32::from(address).checked_sub(u32::from(old.network()))?;
-        u32::from(new.network()).checked_add(place).map(Ipv4Addr::from)
-    };
-    let wishes: [&dyn Fn(Ipv4Addr) -> Option<Ipv4Addr>; 2] = [&same, &shifted];
-    for wish in wishes {
-        for held in held.iter() {
-            let wanted = wish(current(held)).filter(|address| usable(new, *address));
-            if let Some(address) = wanted
-                && !next.contains_key(held.record.id.as_str())
-                && used.insert(address)
-            {
-                next.insert(held.record.id.as_str(), address);
-            }
-        }
-    }
-    let mut free = free(new, &used);
-    for held in held {
-        let id = held.record.id.as_str();
-        if !next.contains_key(id) {
-            next.insert(id, free.next()?);
-        }
-    }
-    Some(next)
 }
 
 /// Gives one user an address, if the user may connect to the server and has none.
