@@ -110,7 +110,7 @@ fn users(report: &mut Report, story: &Story, store: &str, budget: f64) -> Result
     let mut empty = (0..5).map(&mut make).collect::<Result<Vec<_>>>()?;
     until("a full pool", Duration::from_secs(180), || {
         let pools = story.console.get("/v1/pools")?;
-        let full = |pool: &serde_json::Value| pool["purpose"] == "client" && pool["ready"] == USERS;
+        let full = |pool: &serde_json::Value| pool["pool"] == "client" && pool["ready"] == USERS;
         Ok(pools.as_array().context("a list")?.iter().any(full).then_some(()))
     })?;
     let mut pooled = (5..5 + USERS / 2).map(&mut make).collect::<Result<Vec<_>>>()?;

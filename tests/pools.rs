@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 /// How many client certificates an organisation has ready.
 fn ready(story: &Story, organization: &str) -> Result<u64> {
     let pools = story.console.get("/v1/pools")?;
-    let of = |pool: &&Value| pool["organization"] == organization && pool["purpose"] == "client";
+    let of = |pool: &&Value| pool["organization"] == organization && pool["pool"] == "client";
     pools.as_array().context("a list")?.iter().find(of).and_then(|pool| pool["ready"].as_u64()).context("its pool")
 }
 

@@ -77,7 +77,8 @@ fn of_work(kind: Kind) -> Value {
             "preferred": HOST, "error": "no room",
         }),
         _ => json!({
-            "id": "sweep", "due": 3, "attempts": 0, "finished": 2, "duration": 1, "host": HOST, "result": "2 swept",
+            "id": "sweep", "due": 3, "attempts": 0, "finished": 2, "succeeded": 2, "duration": 1, "host": HOST,
+            "result": "2 swept",
         }),
     }
 }

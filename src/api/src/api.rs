@@ -16,6 +16,7 @@ use crate::event::Feed;
 use crate::limiter::Limiter;
 use crate::password::Hasher;
 use crate::recall::Recall;
+use crate::take::Takes;
 
 /// Requests that are being answered at the same time.
 const PLACES: usize = 256;
@@ -49,6 +50,8 @@ pub struct Inner {
     pub first: watch::Sender<bool>,
     /// How many answers there were.
     pub counters: Counters,
+    /// How what was made before was taken.
+    pub takes: Takes,
     /// Places for requests, those that wait for events not counted.
     pub places: Arc<Semaphore>,
     /// Places for answers that are held back because a code was guessed.
@@ -79,6 +82,7 @@ impl Api {
             feed: Feed::default(),
             first: watch::Sender::new(false),
             counters: Counters::default(),
+            takes: Takes::default(),
             places: Arc::new(Semaphore::new(PLACES)),
             guesses: Semaphore::new(GUESSES),
             recall: Recall::default(),

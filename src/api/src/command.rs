@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `GET /health` | `{"status": "ok"}`, or 503 while the store cannot be reached |
 //! | `GET /metrics` | figures in Prometheus' text form |
-//! | `GET /v1/cli/status` | this host, the store, servers and hosts |
+//! | `GET /v1/cli/status` | this host, the store, servers, hosts, and work that failed |
 //! | `GET /v1/cli/default-password` | `{"username", "password"}`, or 404 when it was changed |
 //! | `POST /v1/cli/reset-password` | likewise, with a new one-time password |
 //! | `GET /v1/cli/store` | where records are kept, and how far a move is |
@@ -13,13 +13,13 @@
 //! | `GET /v1/cli/hosts` | `{"here", "hosts": [{"id", "name", "status", "version", "hostname"}]}` |
 //! | `POST /v1/cli/hosts/{name or id}/adopt` | `{"host", "name", "before"}`: this machine is that host from now on |
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use culvert_contract::reply::JobState;
 use http::header::CONTENT_TYPE;
 use serde::Serialize;
 use tokio::time::timeout;
@@ -27,7 +27,8 @@ use tokio::time::timeout;
 use crate::answer::{Answer, No};
 use crate::api::Api;
 use crate::first::{self, Credentials};
-use crate::{adopt, host, overview, server, store};
+use crate::work::{job, task};
+use crate::{adopt, host, metrics, overview, server, store};
 
 /// How long the first administrator is waited for after a start.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -79,6 +80,8 @@ struct Status {
     users_online: u64,
     servers: Vec<Line>,
     hosts: Vec<Line>,
+    dead_jobs: Vec<Line>,
+    failed_tasks: Vec<Line>,
 }
 
 #[derive(Serialize)]
@@ -99,6 +102,11 @@ async fn status(State(api): State<Api>) -> Answer<Json<Status>> {
         status: if host::online(&found) { "online" } else { "offline" }.into(),
         name: found.record.name,
     });
+    let jobs = job::all(&api).await?.into_iter().filter(|found| job::state(found) == JobState::Dead);
+    let dead_jobs = jobs.map(|found| Line { status: found.record.error.unwrap_or_default(), name: found.record.id });
+    let tasks = task::all(&api).await?.into_iter().filter(|found| task::failed(&found.record));
+    let failed_tasks =
+        tasks.map(|found| Line { status: found.record.result.unwrap_or_default(), name: found.record.id });
     Ok(Json(Status {
         version: overview::VERSION,
         host: api.host().await?,
@@ -106,6 +114,8 @@ async fn status(State(api): State<Api>) -> Answer<Json<Status>> {
         users_online: overview::status(&api).await?.users_online,
         servers: servers.collect(),
         hosts: hosts.collect(),
+        dead_jobs: dead_jobs.collect(),
+        failed_tasks: failed_tasks.collect(),
     }))
 }
 
@@ -141,28 +151,5 @@ async fn adopted(State(api): State<Api>, Path(host): Path<String>) -> Answer<Jso
 }
 
 async fn metrics(State(api): State<Api>) -> impl IntoResponse {
-    let mut text = String::from("# TYPE culvert_api_answers_total counter\n");
-    for (class, count) in api.counters.read() {
-        let _ = writeln!(text, "culvert_api_answers_total{{status=\"{class}\"}} {count}");
-    }
-    let status = overview::status(&api).await;
-    gauge(&mut text, "culvert_store_reachable", "Whether the store answers.", status.is_ok().into());
-    if let Ok(status) = status {
-        for (name, about, count) in [
-            ("culvert_organizations", "Organizations.", status.org_count),
-            ("culvert_users", "Users.", status.user_count),
-            ("culvert_users_online", "Users who are connected.", status.users_online),
-            ("culvert_servers", "Servers.", status.server_count),
-            ("culvert_servers_online", "Servers that run.", status.servers_online),
-            ("culvert_hosts", "Hosts.", status.host_count),
-            ("culvert_hosts_online", "Hosts that are there.", status.hosts_online),
-        ] {
-            gauge(&mut text, name, about, count);
-        }
-    }
-    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
-}
-
-fn gauge(text: &mut String, name: &str, about: &str, count: u64) {
-    let _ = writeln!(text, "# HELP {name} {about}\n# TYPE {name} gauge\n{name} {count}");
+    ([(CONTENT_TYPE, "text/plain; version=0.0.4")], metrics::text(&api).await)
 }

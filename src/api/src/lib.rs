@@ -22,6 +22,7 @@ pub mod filter;
 pub mod first;
 pub mod host;
 pub mod limiter;
+mod metrics;
 pub mod organization;
 pub mod overview;
 pub mod page;
@@ -36,8 +37,10 @@ pub mod session;
 pub mod settings;
 pub mod signature;
 mod store;
+pub mod take;
 pub mod terms;
 pub mod user;
+pub mod work;
 
 /// What search engines are told.
 fn robots() -> &'static str {

@@ -1,23 +1,20 @@
-//! The cluster in numbers, what happened, and the work behind it.
+//! The cluster in numbers, and what happened.
 
 use std::collections::BTreeSet;
 
 use culvert_contract::reply;
 use culvert_model::Id;
-use culvert_model::record::{Certificate, Connection, Job, Log, Organization, Purpose, Task, User};
+use culvert_model::record::{Connection, Log, Organization, User};
 use culvert_records::Query;
 use http::StatusCode;
 
 use crate::answer::{Answer, No};
 use crate::api::Api;
 use crate::server::Scene;
-use crate::{host, organization, server, user};
+use crate::{host, server};
 
 /// Lines of the log that are shown.
 const LINES: u16 = 50;
-
-/// Jobs that are shown.
-const JOBS: u16 = 1000;
 
 /// Culvert's version.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -69,48 +66,6 @@ pub async fn log(api: &Api) -> Answer<Vec<Log>> {
     Ok(page.items.into_iter().map(|found| found.record).collect())
 }
 
-/// Work that is open or was given up.
-///
-/// # Errors
-///
-/// The store can't be reached.
-pub async fn jobs(api: &Api) -> Answer<Vec<reply::Job>> {
-    let page = api.bus.find::<Job>(Query::by("by_state").limit(JOBS)).await?;
-    let show = |found: culvert_records::Stored<Job>| reply::Job {
-        running: found.held_for() > 0,
-        id: found.record.id,
-        work: found.record.work,
-        priority: found.record.priority.into(),
-        state: found.record.state,
-        created: found.record.created,
-        not_before: found.record.not_before,
-        attempts: found.record.attempts,
-        preferred: found.record.preferred,
-        error: found.record.error,
-    };
-    Ok(page.items.into_iter().map(show).collect())
-}
-
-/// Tasks with their last run.
-///
-/// # Errors
-///
-/// The store can't be reached.
-pub async fn tasks(api: &Api) -> Answer<Vec<reply::Task>> {
-    let all = api.bus.list::<Task>(Query::all()).await?;
-    let show = |found: culvert_records::Stored<Task>| reply::Task {
-        running: found.held_for() > 0,
-        id: found.record.id,
-        due: found.record.due,
-        attempts: found.record.attempts,
-        finished: found.record.finished,
-        duration: found.record.duration,
-        host: found.record.host,
-        result: found.record.result,
-    };
-    Ok(all.into_iter().map(show).collect())
-}
-
 /// `OK` while this host's heartbeat reaches the store.
 ///
 /// # Errors
@@ -123,31 +78,6 @@ pub async fn ping(api: &Api) -> Answer<reply::Page> {
     };
     let text = "This host's heartbeat does not reach the database.";
     if alive { Ok(reply::Page("OK".into())) } else { Err(No::new(StatusCode::GATEWAY_TIMEOUT, "host_late", text)) }
-}
-
-/// Pools with how full they are.
-///
-/// # Errors
-///
-/// The store can't be reached.
-pub async fn pools(api: &Api) -> Answer<Vec<reply::Pool>> {
-    let settings = user::settings(api).await?;
-    let mut pools = Vec::new();
-    for organization in organization::list(api).await? {
-        for (purpose, word, level) in
-            [(Purpose::Client, "client", settings.client_pool), (Purpose::Server, "server", settings.server_pool)]
-        {
-            let ready = Query::by("by_pool").equal(organization.id).equal(word).equal("ready");
-            pools.push(reply::Pool {
-                organization: organization.id,
-                organization_name: organization.name.clone(),
-                purpose,
-                ready: api.bus.count::<Certificate>(ready).await?,
-                level: level.into(),
-            });
-        }
-    }
-    Ok(pools)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::exchange::{Asked, Outcome, Raw};
 use crate::page::{Paged, page};
 use crate::profile::{self, link};
 use crate::server::{Scene, route};
+use crate::work::{job, pool, task};
 use crate::{
     administrator, calendar, cluster, event, host, organization, overview, robots, server, session, settings, user,
 };
@@ -247,9 +248,17 @@ handlers! {
     FormerDataArchive => |api, asked| Ok(archive(api, asked.path, asked.host()).await?.into());
     FormerDataProfile => |api, asked| Ok(single(api, asked.path, asked.host()).await?.into());
 
-    JobList => |api, _| Ok(overview::jobs(api).await?.into());
-    TaskList => |api, _| Ok(overview::tasks(api).await?.into());
-    PoolList => |api, _| Ok(overview::pools(api).await?.into());
+    JobList => |api, _| Ok(job::list(api).await?.into());
+    JobChange => |api, asked| {
+        job::change(api, asked.caller()?, asked.path.0, &asked.body.id).await?;
+        Ok(Empty {}.into())
+    };
+    TaskList => |api, _| Ok(task::list(api).await?.into());
+    TaskRun => |api, asked| {
+        task::run(api, asked.caller()?, &asked.body.id).await?;
+        Ok(Empty {}.into())
+    };
+    PoolList => |api, _| Ok(pool::list(api).await?.into());
     ClusterRead => |api, _| Ok(cluster::read(api).await?.into());
     ClusterUpdate => |api, asked| Ok(cluster::update(api, asked.caller()?, &asked.body).await?.into());
 }

@@ -3,7 +3,7 @@
 
 use std::net::Ipv4Addr;
 
-use culvert_wire::helper::{BLOB, CAS, CLIENTS, ROUTES, Start};
+use culvert_wire::helper::{BLOB, CAS, CLIENTS, DH, ROUTES, Start};
 use ipnet::{IpNet, Ipv4Net};
 
 /// The length of a tls-crypt key in bytes.
@@ -33,6 +33,7 @@ pub fn start(start: &Start) -> Result<(), Reason> {
         (blob(&start.certificate), "the certificate is empty or too long"),
         (blob(&start.key), "the key is empty or too long"),
         (start.tls_crypt.len() == TLS_CRYPT, "the tls-crypt key does not have 256 bytes"),
+        (start.dh.as_ref().is_none_or(|dh| (1..=DH).contains(&dh.len())), "the DH parameters are empty or too long"),
         (start.bind.is_none_or(|address| !address.is_multicast()), "the address to listen on is a multicast address"),
     ];
     checks.into_iter().find(|(holds, _)| !holds).map_or(Ok(()), |(_, reason)| Err(reason))
@@ -154,6 +155,9 @@ mod tests {
         assert!(refused(|start| start.ca = Vec::new()));
         assert!(refused(|start| start.ca = vec![vec![1]; CAS + 1]));
         assert!(refused(|start| start.ca = vec![Vec::new()]));
+        assert!(refused(|start| start.dh = Some(vec![0; DH + 1])));
+        assert!(refused(|start| start.dh = Some(Vec::new())));
+        assert!(!refused(|start| start.dh = None));
     }
 
     #[test]

@@ -21,7 +21,7 @@ const PLAIN: usize = 4096;
 /// moves and leaves a copy of the keys behind, and is wiped in the end.
 pub fn render(start: &Start, management: &Path) -> Zeroizing<String> {
     let material = [&start.certificate, &start.key, &start.tls_crypt];
-    let material: usize = start.ca.iter().chain(material).map(|bytes| 2 * bytes.len() + 128).sum();
+    let material: usize = start.ca.iter().chain(&start.dh).chain(material).map(|bytes| 2 * bytes.len() + 128).sum();
     let mut text = Zeroizing::new(String::with_capacity(PLAIN + management.as_os_str().len() + material));
     for line in tunnel(start).into_iter().chain(sessions(start)).chain(control(management)) {
         text.push_str(&line);
@@ -30,6 +30,9 @@ pub fn render(start: &Start, management: &Path) -> Zeroizing<String> {
     block(&mut text, "ca", |text| start.ca.iter().for_each(|ca| encoding::pem(text, "CERTIFICATE", ca)));
     block(&mut text, "cert", |text| encoding::pem(text, "CERTIFICATE", &start.certificate));
     block(&mut text, "key", |text| encoding::pem(text, "PRIVATE KEY", &start.key));
+    if let Some(dh) = &start.dh {
+        block(&mut text, "dh", |text| encoding::pem(text, "DH PARAMETERS", dh));
+    }
     block(&mut text, "tls-crypt", |text| encoding::static_key(text, &start.tls_crypt));
     text
 }
@@ -87,8 +90,7 @@ fn tunnel(start: &Start) -> Vec<String> {
 /// What protects a session.
 fn sessions(start: &Start) -> Vec<String> {
     let (offered, fallback) = ciphers(start.cipher);
-    vec![
-        "dh none".to_owned(),
+    let mut lines = vec![
         "tls-version-min 1.2".to_owned(),
         format!("data-ciphers {offered}"),
         format!("data-ciphers-fallback {fallback}"),
@@ -99,7 +101,11 @@ fn sessions(start: &Start) -> Vec<String> {
         // Without it openvpn itself refuses clients that have no password, before `vpn` is asked.
         "auth-user-pass-optional".to_owned(),
         format!("verb {}", if start.debug { 6 } else { 3 }),
-    ]
+    ];
+    if start.dh.is_none() {
+        lines.push("dh none".to_owned());
+    }
+    lines
 }
 
 /// How `vpn` decides about clients.
@@ -145,7 +151,7 @@ fn digest(digest: Digest) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use culvert_wire::helper::{BLOB, CAS};
+    use culvert_wire::helper::{BLOB, CAS, DH};
 
     use super::*;
     use crate::example;
@@ -184,16 +190,26 @@ mod tests {
     }
 
     #[test]
+    fn diffie_hellman_parameters_are_there_or_not() {
+        assert!(rendered(&example::start()).lines().any(|line| line == "dh none"));
+        let text = rendered(&Start { dh: Some(vec![5; 3]), ..example::start() });
+        assert!(!text.contains("dh none"));
+        let block = "<dh>\n-----BEGIN DH PARAMETERS-----\nBQUF\n-----END DH PARAMETERS-----\n</dh>\n";
+        assert!(text.contains(block), "{}", *text);
+    }
+
+    #[test]
     fn a_configuration_never_moves() {
         let start = Start {
             ca: vec![vec![7; BLOB]; CAS],
             certificate: vec![7; BLOB],
             key: vec![7; BLOB],
+            dh: Some(vec![7; DH]),
             inter_client: true,
             multi_device: true,
             ..example::start()
         };
-        let material = (2 + CAS) * (2 * BLOB + 128) + 2 * 256 + 128;
+        let material = (2 + CAS) * (2 * BLOB + 128) + (2 * DH + 128) + (2 * 256 + 128);
         let text = rendered(&start);
         assert!(text.capacity() <= PLAIN + 100 + material, "it had room from the beginning: {}", text.capacity());
     }
@@ -201,7 +217,9 @@ mod tests {
     #[test]
     fn bytes_cannot_become_directives() {
         let attack = b"\n</key>\nscript-security 2\nup /bin/sh\n<key>\n".to_vec();
-        let start = Start { key: attack.clone(), certificate: attack.clone(), ca: vec![attack], ..example::start() };
+        let dh = Some(attack.clone());
+        let start =
+            Start { key: attack.clone(), certificate: attack.clone(), ca: vec![attack], dh, ..example::start() };
         let text = rendered(&start);
         assert!(!text.contains("script-security") && !text.contains("/bin/sh"));
         assert_eq!(text.lines().filter(|line| *line == "</key>").count(), 1);

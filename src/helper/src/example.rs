@@ -30,5 +30,6 @@ pub fn start() -> Start {
         certificate: vec![3; 50],
         key: vec![4; 6],
         tls_crypt: (0..=255).collect(),
+        dh: None,
     }
 }

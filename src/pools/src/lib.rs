@@ -1,4 +1,4 @@
-//! Pools: hears of every certificate that is taken, and enqueues the jobs that fill the gap.
+//! Pools: hears of everything that is taken from a pool, and enqueues the jobs that fill the gap.
 
 mod owed;
 
@@ -6,12 +6,12 @@ use std::error::Error;
 use std::time::Duration;
 
 use culvert_daemon::Context;
-use culvert_model::Kind;
-use culvert_pool::{Refilled, refill, refill_all};
+use culvert_jobs::Enqueued;
+use culvert_pool::{refill, refill_all};
 use culvert_records::{Bus, Failure, Subscription};
 use tokio::time::{sleep, timeout};
 
-use owed::Owed;
+use owed::{HEARD, Owed};
 
 /// After a refill that came to nothing because the store is away.
 const RETRY: Duration = Duration::from_secs(1);
@@ -33,14 +33,13 @@ pub async fn serve(context: Context) -> Result<(), Box<dyn Error>> {
 
 /// Keeps the pools at their levels, for ever. Cancel safe.
 pub async fn keep(bus: &Bus) {
-    let kinds = [Kind::Certificate, Kind::Organization, Kind::Settings, Kind::Tls];
-    let mut news = bus.subscribe(&kinds).await;
+    let mut news = bus.subscribe(&HEARD).await;
     let mut owed = Owed::default();
     loop {
         hear(&mut news, &mut owed).await;
         match settle(bus, &owed).await {
             Ok(done) => {
-                if done != Refilled::default() {
+                if done != Enqueued::default() {
                     tracing::info!(enqueued = done.enqueued, there = done.there, "refilled");
                 }
                 owed = Owed::default();
@@ -63,17 +62,9 @@ async fn hear(news: &mut Subscription, owed: &mut Owed) {
     }
 }
 
-async fn settle(bus: &Bus, owed: &Owed) -> Result<Refilled, Failure> {
-    let mut sum = Refilled::default();
+async fn settle(bus: &Bus, owed: &Owed) -> Result<Enqueued, Failure> {
     match owed {
-        Owed::All => return refill_all(bus).await,
-        Owed::Of(organizations) => {
-            for organization in organizations {
-                let done = refill(bus, *organization).await?;
-                sum.enqueued += done.enqueued;
-                sum.there += done.there;
-            }
-        }
+        Owed::All => refill_all(bus).await,
+        Owed::Of(owners) => refill(bus, owners).await,
     }
-    Ok(sum)
 }

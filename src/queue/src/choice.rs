@@ -14,6 +14,9 @@ use crate::fate::{Fate, backoff, fate};
 /// it comes on top, and half a second is the most that it may wait while somebody has a core for it.
 pub const PREFERENCE: Millis = 300;
 
+/// A job that has waited for so long is as good as one that prefers this host: its own may be gone.
+const PATIENCE: Millis = 5_000;
+
 /// How many jobs that are only writes are done at a time, besides those that take a core.
 const LIGHT: usize = 4;
 
@@ -39,6 +42,12 @@ impl Urgency {
     /// The job's.
     pub fn of(job: &Job) -> Self {
         Self { priority: job.priority, long: matches!(job.work, Work::DhParams { .. }) }
+    }
+
+    /// Whether a job that was begun with this urgency and has that one now is better begun anew: its thread gives way to
+    /// all others and can't be made to stop that, and a search has nothing to lose.
+    pub fn begins_anew(self, now: Self) -> bool {
+        self.priority == Priority::Low && now.priority != Priority::Low && now.long
     }
 }
 
@@ -104,7 +113,9 @@ impl Ready {
             }
         }
         self.work.sort_by_key(|Stored { record, .. }| {
-            (Urgency::of(record), record.preferred.is_some_and(|host| host != view.host), record.created)
+            let young = record.created + PATIENCE > view.now;
+            let theirs = young && record.preferred.is_some_and(|host| host != view.host);
+            (Urgency::of(record), theirs, record.created)
         });
     }
 }
@@ -218,5 +229,7 @@ impl Room {
     }
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

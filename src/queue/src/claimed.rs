@@ -50,6 +50,16 @@ impl Claimed {
         }
     }
 
+    /// Whether it is to fill a pool that is full by now.
+    pub async fn surplus(&self) -> Result<bool, Trouble> {
+        loop {
+            match culvert_pool::surplus(&self.desk.bus, &self.job.record).await {
+                Err(failure) if failure.outage() => sleep(PAUSE).await,
+                surplus => return Ok(surplus?),
+            }
+        }
+    }
+
     /// The result, if there is one, and the job's removal: all or none, and only while the job is ours. What doesn't fit
     /// into one batch comes before, under the same guard.
     pub async fn finish(&mut self, made: Option<&[Made]>) -> Result<(), Trouble> {

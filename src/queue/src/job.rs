@@ -148,9 +148,10 @@ impl Attempt<'_> {
     /// done.
     async fn begin(&mut self) -> Result<(), Trouble> {
         let now = self.claimed.now().await?;
-        self.claimed.change(|job| begin(job, now)).await?;
+        let surplus = self.claimed.surplus().await?;
+        self.claimed.change(|job| begin(job, now, surplus)).await?;
         let job = &self.claimed.job.record;
-        match fate(job, now) {
+        match unless_surplus(job, now, surplus) {
             Fate::Remove(why) => tracing::info!(job = job.id, why, "removed"),
             _ if job.state == JobState::Dead => tracing::warn!(job = job.id, why = job.error, "given up"),
             _ => {
@@ -257,8 +258,13 @@ impl Attempt<'_> {
     }
 }
 
-fn begin(job: &mut Job, now: Millis) -> Then {
-    match fate(job, now) {
+/// What is to become of a job that may be for a pool that is full by now: whoever waits for the result gets it even so.
+fn unless_surplus(job: &Job, now: Millis, surplus: bool) -> Fate {
+    if surplus && job.reserved.is_none() { Fate::Remove("its pool is full") } else { fate(job, now) }
+}
+
+fn begin(job: &mut Job, now: Millis, surplus: bool) -> Then {
+    match unless_surplus(job, now, surplus) {
         Fate::Do => {
             job.attempts += 1;
             job.begun = Some(now);

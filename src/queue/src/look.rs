@@ -49,9 +49,11 @@ struct Doing {
 impl Doing {
     /// Takes in what the record says now.
     fn learn(&mut self, job: &Job) {
-        self.held.urgency = Urgency::of(job);
+        let before = std::mem::replace(&mut self.held.urgency, Urgency::of(job));
         if job.cancelled && !self.tidy {
             self.wish(Wish::Cancel);
+        } else if before.begins_anew(self.held.urgency) {
+            self.wish(Wish::Leave);
         }
     }
 

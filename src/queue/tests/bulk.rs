@@ -8,7 +8,6 @@ mod mongod;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Instant;
 
 use culvert_bus::store::mongo::Mongo;
@@ -19,40 +18,33 @@ use culvert_model::{Cipher, Digest, HostId, Id, KeyKind, Port, Protocol, Role};
 use culvert_records::{Bus, Query, insert, update};
 use kit::process::Process;
 use kit::proxy::{Moment, Proxy};
-use kit::{job, jobs, serve, socket, until, with_ca};
+use kit::{Site, job, jobs, until, with_ca};
 use mongod::ReplicaSet;
-use tempfile::TempDir;
-use tokio::sync::watch;
 
 const CHUNKS: usize = 16;
 const CHUNK: usize = 32;
 
 struct Hosts {
-    folder: TempDir,
-    stores: [(HostId, Arc<Mongo>); 2],
-    stop: watch::Sender<bool>,
+    sites: [Site<Mongo>; 2],
     _set: ReplicaSet,
 }
 
 impl Hosts {
     async fn two() -> Self {
         let set = ReplicaSet::start(1).expect("a replica set");
-        let host = async || {
+        let site = async || {
             let host = HostId::new();
-            (host, Arc::new(Mongo::connect(&set.uri("culvert"), host).await.expect("the store opens")))
+            Site::new(Mongo::connect(&set.uri("culvert"), host).await.expect("the store opens"), host)
         };
-        let stores = [host().await, host().await];
-        Self { folder: tempfile::tempdir().expect("a folder"), stores, stop: watch::Sender::new(false), _set: set }
+        Self { sites: [site().await, site().await], _set: set }
     }
 
     fn socket(&self, host: usize) -> PathBuf {
-        let (id, store) = &self.stores[host];
-        socket(&self.folder, store.clone(), *id, Role::Queue, self.stop.subscribe())
+        self.sites[host].socket(Role::Queue)
     }
 
     fn api(&self) -> Bus {
-        let (id, store) = &self.stores[0];
-        serve(&self.folder, store.clone(), *id, Role::Api, self.stop.subscribe())
+        self.sites[0].bus(Role::Api)
     }
 }
 

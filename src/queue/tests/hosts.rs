@@ -1,63 +1,51 @@
-//! Two hosts with one database: each job once, whoever does it and whoever dies. Needs mongod: `make setup`.
+//! Hosts with one database: each job once, whoever does it and whoever dies, and each host its share. Needs mongod: `make setup`.
 
 mod kit;
 #[path = "../../../tests/kit/mongod.rs"]
 #[allow(dead_code, missing_docs, reason = "the kit serves other suites, too")]
 mod mongod;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use culvert_bus::store::mongo::Mongo;
-use culvert_model::record::{CertificateState, Job, Organization, Priority, Purpose, Settings, Task, Work};
-use culvert_model::{HostId, Id, Role};
+use culvert_jobs::enqueue;
+use culvert_model::record::{CertificateState, Host, HostStatus, Job, Priority, Purpose, Settings, Task, Work};
+use culvert_model::{HostId, Role};
 use culvert_records::Bus;
-use kit::{certificates, job, jobs, organization, serve, until};
+use kit::proxy::Proxy;
+use kit::{Site, certificates, job, jobs, organization, until, with_ca};
 use mongod::ReplicaSet;
-use tempfile::TempDir;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 struct Hosts {
-    folder: TempDir,
-    stores: Vec<(HostId, Arc<Mongo>)>,
-    stop: watch::Sender<bool>,
+    sites: Vec<Site<Mongo>>,
     _set: ReplicaSet,
 }
 
 impl Hosts {
-    async fn two() -> Self {
+    async fn of(count: usize) -> Self {
         let set = ReplicaSet::start(1).expect("a replica set");
-        let mut stores = Vec::new();
-        for _ in 0..2 {
+        let mut sites = Vec::new();
+        for _ in 0..count {
             let host = HostId::new();
             let store = Mongo::connect(&set.uri("culvert"), host).await.expect("the store opens");
-            stores.push((host, Arc::new(store)));
+            sites.push(Site::new(store, host));
         }
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        Self { folder, stores, stop: watch::Sender::new(false), _set: set }
+        Self { sites, _set: set }
     }
 
     fn bus(&self, host: usize, role: Role) -> Bus {
-        let (id, store) = &self.stores[host];
-        serve(&self.folder, store.clone(), *id, role, self.stop.subscribe())
+        self.sites[host].bus(role)
     }
 
     fn queue(&self, host: usize) -> JoinHandle<()> {
-        tokio::spawn(culvert_queue::attend(self.bus(host, Role::Queue), std::future::pending()))
+        self.sites[host].queue()
     }
-}
-
-async fn with_ca(api: &Bus) -> Id {
-    let organization = organization(api).await;
-    api.insert(&job("ca", Work::Ca { organization }, Priority::High)).await.expect("a new job");
-    until("a CA", async || api.get::<Organization>(organization).await.expect("the bus answers")?.record.ca).await;
-    organization
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_job_once() {
-    let hosts = Hosts::two().await;
+    let hosts = Hosts::of(2).await;
     let _queues = [hosts.queue(0), hosts.queue(1)];
     let api = hosts.bus(0, Role::Api);
     let organization = with_ca(&api).await;
@@ -73,7 +61,7 @@ async fn each_job_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_host_takes_over() {
-    let hosts = Hosts::two().await;
+    let hosts = Hosts::of(2).await;
     let api = hosts.bus(0, Role::Api);
     let settings = Settings { user_key: culvert_model::KeyKind::Rsa4096, ..Settings::default() };
     api.insert(&settings).await.expect("no settings yet");
@@ -97,7 +85,7 @@ async fn another_host_takes_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pools_and_tasks_of_both() {
-    let hosts = Hosts::two().await;
+    let hosts = Hosts::of(2).await;
     let api = hosts.bus(0, Role::Api);
     let settings = Settings { user_key: culvert_model::KeyKind::Rsa2048, client_pool: 4, ..Settings::default() };
     api.insert(&settings).await.expect("no settings yet");
@@ -125,4 +113,73 @@ async fn pools_and_tasks_of_both() {
     let runs = (until("a record", written).await - before) / 2;
     assert!((2..=4).contains(&runs), "{runs} runs of two hosts in 15 s");
     assert_eq!(ready().await, (4, 2), "not above the level");
+}
+
+fn host(id: HostId) -> Host {
+    Host {
+        id,
+        name: id.to_string(),
+        hostname: "gate".into(),
+        version: "0".into(),
+        format: 1,
+        status: HostStatus::Online,
+        started: 0,
+        cores: 2,
+        public_address: None,
+        public_address6: None,
+        local_address: None,
+        local_networks: Vec::new(),
+        sync_address: None,
+        availability_group: "default".into(),
+        priority: 0,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_host_its_share() {
+    const JOBS: usize = 160;
+    let hosts = Hosts::of(4).await;
+    let api = hosts.bus(0, Role::Api);
+    let first = hosts.queue(0);
+    let organization = with_ca(&api).await;
+    first.abort();
+    for site in &hosts.sites {
+        api.insert(&host(site.host)).await.expect("a new host");
+    }
+    let proxies: Vec<Proxy> =
+        hosts.sites.iter().map(|site| Proxy::start(&site.socket(Role::Queue), |_| None)).collect();
+    for proxy in &proxies {
+        tokio::spawn(culvert_queue::attend(Bus::new(&proxy.socket), std::future::pending()));
+    }
+    let (_, now) = api.here().await.expect("the bus answers");
+    let work = Work::Certificate { organization, purpose: Purpose::Server };
+    let all = (0..JOBS).map(|number| Job::new(format!("job-{number}"), work.clone(), Priority::Low, now)).collect();
+    let begun = Instant::now();
+    let done = enqueue(&api, all).await.expect("the bus answers");
+    assert_eq!((done.enqueued, done.there), (JOBS, 0));
+    let counts = until("every job's end", async || {
+        let counts: Vec<usize> = proxies.iter().map(Proxy::ended).collect();
+        (counts.iter().sum::<usize>() >= JOBS).then_some(counts)
+    })
+    .await;
+    let (idlest, busiest) = (counts.iter().min(), counts.iter().max());
+    let ratio = *busiest.expect("four") as f64 / *idlest.expect("four") as f64;
+    println!("{JOBS} jobs in {:?} on four hosts: {counts:?}, the busiest {ratio:.2} times the idlest", begun.elapsed());
+    let made = certificates(&api, organization, Purpose::Server, CertificateState::Ready).await.len();
+    assert_eq!((counts.iter().sum(), made), (JOBS, JOBS), "each once");
+    assert!(ratio <= 1.25, "{counts:?}");
+}
+
+/// Whoever enqueues the same again, or at the same time, enqueues it once.
+#[tokio::test(flavor = "multi_thread")]
+async fn enqueued_once() {
+    let hosts = Hosts::of(2).await;
+    let (one, other) = (hosts.bus(0, Role::Pools), hosts.bus(1, Role::Tasks));
+    let all =
+        || (0..150).map(|number| job(&format!("job-{number}"), Work::ConsoleCertificate, Priority::Low)).collect();
+    let (first, second) = tokio::join!(enqueue(&one, all()), enqueue(&other, all()));
+    let (first, second) = (first.expect("the bus answers"), second.expect("the bus answers"));
+    assert_eq!(first.enqueued + second.enqueued, 150, "{first:?} {second:?}");
+    assert_eq!(first.there + second.there, 150, "{first:?} {second:?}");
+    assert_eq!(jobs(&one).await, 150);
 }

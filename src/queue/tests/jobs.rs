@@ -9,21 +9,12 @@ use culvert_model::record::{
 };
 use culvert_model::{HostId, Id, Role};
 use culvert_records::{Kept, Stored};
-use kit::{Cluster, job, until};
+use kit::{Cluster, job, until, with_ca};
 use openssl::pkey::PKey;
 use openssl::x509::X509;
 
 fn certificate(organization: Id, purpose: Purpose, id: &str, priority: Priority) -> Job {
     job(id, Work::Certificate { organization, purpose }, priority)
-}
-
-async fn with_ca(cluster: &Cluster) -> Id {
-    let organization = cluster.organization().await;
-    let bus = cluster.api();
-    let work = Work::Ca { organization };
-    bus.insert(&job(&format!("ca/{organization}"), work, Priority::High)).await.expect("a new job");
-    until("a CA", async || bus.get::<Organization>(organization).await.expect("the bus answers")?.record.ca).await;
-    organization
 }
 
 async fn begun(cluster: &Cluster, id: &str) -> Stored<Job> {
@@ -39,7 +30,7 @@ async fn a_ca_and_certificates_under_it() {
     let cluster = Cluster::new();
     cluster.settings(|_| {}).await;
     let _queue = cluster.queue();
-    let organization = with_ca(&cluster).await;
+    let organization = with_ca(cluster.api()).await;
     let bus = cluster.api();
     bus.insert(&certificate(organization, Purpose::Client, "one", Priority::Low)).await.expect("a new job");
     bus.insert(&certificate(organization, Purpose::Server, "two", Priority::High)).await.expect("a new job");
@@ -84,7 +75,7 @@ async fn reserved_in_the_middle() {
     let cluster = Cluster::new();
     cluster.settings(|settings| settings.user_key = culvert_model::KeyKind::Rsa4096).await;
     let _queue = cluster.queue();
-    let organization = with_ca(&cluster).await;
+    let organization = with_ca(cluster.api()).await;
     let bus = cluster.api();
     bus.insert(&certificate(organization, Purpose::Client, "one", Priority::Low)).await.expect("a new job");
     let mut job = begun(&cluster, "one").await;
@@ -102,7 +93,7 @@ async fn killed_in_the_middle() {
     let cluster = Cluster::new();
     cluster.settings(|settings| settings.user_key = culvert_model::KeyKind::Rsa4096).await;
     let queue = cluster.queue();
-    let organization = with_ca(&cluster).await;
+    let organization = with_ca(cluster.api()).await;
     let bus = cluster.api();
     bus.insert(&certificate(organization, Purpose::Client, "one", Priority::Low)).await.expect("a new job");
     let before = begun(&cluster, "one").await;
@@ -129,7 +120,7 @@ async fn stopped_in_the_middle() {
     let first = tokio::spawn(culvert_queue::attend(cluster.bus(Role::Queue), async {
         let _ = stopped.await;
     }));
-    let organization = with_ca(&cluster).await;
+    let organization = with_ca(cluster.api()).await;
     let bus = cluster.api();
     bus.insert(&certificate(organization, Purpose::Client, "one", Priority::Low)).await.expect("a new job");
     begun(&cluster, "one").await;
@@ -144,7 +135,7 @@ async fn another_takes_it_and_the_first_cannot_write() {
     let cluster = Cluster::new();
     cluster.settings(|settings| settings.user_key = culvert_model::KeyKind::Rsa4096).await;
     let queue = cluster.queue();
-    let organization = with_ca(&cluster).await;
+    let organization = with_ca(cluster.api()).await;
     let bus = cluster.api();
     bus.insert(&certificate(organization, Purpose::Client, "one", Priority::Low)).await.expect("a new job");
     let held = begun(&cluster, "one").await;
@@ -201,7 +192,7 @@ async fn what_fails_waits_and_dies_in_the_end() {
 async fn many_jobs_one_after_the_other() {
     let cluster = Cluster::new();
     let _queue = cluster.queue();
-    let organization = with_ca(&cluster).await;
+    let organization = with_ca(cluster.api()).await;
     for number in 0..250 {
         let job = certificate(organization, Purpose::Server, &format!("job-{number}"), Priority::Low);
         cluster.api().insert(&job).await.expect("a new job");

@@ -7,20 +7,17 @@ mod kit;
 #[allow(dead_code, missing_docs, reason = "the kit serves other suites, too")]
 mod mongod;
 
-use std::sync::Arc;
-
 use culvert_bus::store::Store;
 use culvert_bus::store::embedded::Embedded;
 use culvert_bus::store::mongo::Mongo;
 use culvert_model::record::{Certificate, CertificateKey, Priority, Purpose, Work};
 use culvert_model::{HostId, Role};
-use culvert_records::{Bus, Query};
+use culvert_records::Query;
 use kit::process::Process;
 use kit::proxy::{Moment, Proxy};
-use kit::{job, jobs, serve, socket, until, with_ca};
+use kit::{Site, job, jobs, until, with_ca};
 use mongod::ReplicaSet;
 use tempfile::TempDir;
-use tokio::sync::watch;
 use tokio::task::{JoinSet, LocalSet};
 
 /// How many are killed at a time, each with a store of its own.
@@ -31,18 +28,16 @@ const MOST: usize = 60;
 
 /// Kills the queue at its n-th request, and says whether it made so many before the job was done.
 async fn killed_at<S: Store>(store: S, host: HostId, place: usize, moment: Moment) -> bool {
-    let (folder, store) = (tempfile::tempdir().expect("a temporary folder"), Arc::new(store));
-    let stop = watch::Sender::new(false);
-    let at = |role| socket(&folder, store.clone(), host, role, stop.subscribe());
-    let api = serve(&folder, store.clone(), host, Role::Api, stop.subscribe());
-    let other = tokio::spawn(culvert_queue::attend(Bus::new(at(Role::Queue)), std::future::pending()));
+    let site = Site::new(store, host);
+    let api = site.bus(Role::Api);
+    let other = site.queue();
     let organization = with_ca(&api).await;
     other.abort();
     let work = Work::Certificate { organization, purpose: Purpose::Server };
     api.insert(&job("one", work, Priority::High)).await.expect("a new job");
 
     let mut count = 0;
-    let proxy = Proxy::start(&at(Role::Queue), move |_| {
+    let proxy = Proxy::start(&site.socket(Role::Queue), move |_| {
         count += 1;
         (count == place).then_some(moment)
     });
@@ -54,7 +49,7 @@ async fn killed_at<S: Store>(store: S, host: HostId, place: usize, moment: Momen
         () = until("no jobs", none) => false,
     };
     drop(queue);
-    let _next = Process::start(&at(Role::Queue));
+    let _next = Process::start(&site.socket(Role::Queue));
     until("no jobs", none).await;
     let made = api.list::<Certificate>(Query::all()).await.expect("the bus answers");
     let keys = api.list::<CertificateKey>(Query::all()).await.expect("the bus answers");

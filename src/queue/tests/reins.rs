@@ -21,15 +21,19 @@ async fn search(cluster: &Cluster, id: &str) -> Stored<Job> {
     until("progress", async || get(bus, id).await.filter(|job| job.record.progress.is_some())).await
 }
 
-async fn cancel(bus: &Bus, id: &str) {
+async fn change(bus: &Bus, id: &str, change: impl Fn(&mut Job)) {
     loop {
         let mut job = get(bus, id).await.expect("it is not done");
-        job.record.cancelled = true;
+        change(&mut job.record);
         // It tells how far it is meanwhile.
         if bus.update(&mut job).await.is_ok() {
             return;
         }
     }
+}
+
+async fn cancel(bus: &Bus, id: &str) {
+    change(bus, id, |job| job.cancelled = true).await;
 }
 
 async fn gone(bus: &Bus, id: &str) -> Duration {
@@ -64,6 +68,22 @@ async fn cancelled_in_the_middle() {
     search(&cluster, "two").await;
 }
 
+/// A search that only filled a pool, and somebody waits for its result now.
+#[tokio::test]
+async fn raised_in_the_middle() {
+    let cluster = Cluster::new();
+    cluster.settings(|settings| settings.dh = Dh::Own).await;
+    let _queue = cluster.queue();
+    let bus = cluster.api();
+    let before = search(&cluster, "one").await;
+    change(bus, "one", |job| (job.priority, job.reserved) = (Priority::High, Some("office".into()))).await;
+    let again = until("another attempt", async || {
+        get(bus, "one").await.filter(|job| job.claim() != before.claim() && job.record.begun.is_some())
+    })
+    .await;
+    assert_eq!((again.record.attempts, again.record.reserved.as_deref()), (1, Some("office")));
+}
+
 #[tokio::test]
 async fn cancelled_before_it_is_begun() {
     let cluster = Cluster::new();
@@ -94,7 +114,7 @@ async fn what_fills_a_pool_rests_while_its_core_is_needed() {
     let organization = with_ca(bus).await;
     let before = search(&cluster, "search").await;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    for number in 0..cores * 4 {
+    for number in 0..cores * 3 {
         let work = Work::Certificate { organization, purpose: Purpose::Client };
         bus.insert(&job(&format!("urgent-{number}"), work, Priority::High)).await.expect("a new job");
     }
@@ -109,7 +129,31 @@ async fn what_fills_a_pool_rests_while_its_core_is_needed() {
         |job: &Stored<Job>| job.record.progress.map(|now| now.done) > resting.record.progress.map(|then| then.done);
     until("progress", async || get(bus, "search").await.filter(more)).await;
     until("one job", async || (urgent().await == 0).then_some(())).await;
-    assert_eq!(cluster.certificates(organization, Purpose::Client, CertificateState::Ready).await.len(), cores * 4);
+    assert_eq!(cluster.certificates(organization, Purpose::Client, CertificateState::Ready).await.len(), cores * 3);
+}
+
+/// What may bring its process down is alone: what is less urgent is given back for it, and begun again when it is done.
+#[tokio::test]
+async fn a_suspect_is_alone() {
+    let cluster = Cluster::new();
+    cluster.settings(|settings| (settings.dh, settings.user_key) = (Dh::Own, KeyKind::Rsa4096)).await;
+    let _queue = cluster.queue();
+    let bus = cluster.api();
+    let organization = with_ca(bus).await;
+    let before = search(&cluster, "search").await;
+    let work = Work::Certificate { organization, purpose: Purpose::Client };
+    let suspect = Job { attempts: 2, begun: Some(1), ..job("suspect", work.clone(), Priority::Normal) };
+    bus.insert(&suspect).await.expect("a new job");
+    bus.insert(&Job { created: 1, ..job("innocent", work, Priority::Normal) }).await.expect("a new job");
+    until("the suspect to be begun", async || get(bus, "suspect").await.filter(|job| job.record.attempts == 3)).await;
+    for id in ["search", "innocent"] {
+        let other = get(bus, id).await.expect("it is not done");
+        assert_eq!((other.held_for(), other.record.attempts, other.record.begun), (0, 0, None), "{id}");
+    }
+    gone(bus, "suspect").await;
+    gone(bus, "innocent").await;
+    let again = until("the search", async || get(bus, "search").await.filter(|job| job.record.begun.is_some())).await;
+    assert!(again.record.attempts == 1 && again.claim() != before.claim(), "it begins anew");
 }
 
 #[tokio::test]

@@ -57,7 +57,8 @@ async fn turn(bus: &Bus, duty: &'static Duty) -> Result<Millis, Failure> {
 /// Due at once.
 async fn create(bus: &Bus, duty: &Duty, now: Millis) -> Result<Millis, Failure> {
     let id = duty.name.into();
-    let task = Task { id, due: now, attempts: 0, finished: None, duration: None, host: None, result: None };
+    let task =
+        Task { id, due: now, attempts: 0, finished: None, succeeded: None, duration: None, host: None, result: None };
     match bus.insert(&task).await {
         Ok(()) | Err(Failure::Refused { why: Refusal::Exists, .. }) => Ok(0),
         Err(failure) => Err(failure),

@@ -80,6 +80,7 @@ pub fn after(
     let name = duty.name;
     let report = match outcome {
         Outcome::Done(done) => {
+            next.succeeded = Some(now);
             next.result = Some(done.text);
             if let Some(again) = done.again {
                 next.due = now + again.min(duty.period);

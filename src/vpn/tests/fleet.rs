@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use culvert_model::Slot;
-use culvert_model::record::{Connection, Instance, InstanceState, User};
+use culvert_model::record::{Bytes, Connection, Dh, Instance, InstanceState, Server, Settings, User};
 use culvert_vpn::authority::Pins;
 use culvert_vpn::directory::{Shared, follow};
 use culvert_vpn::fleet::Fleet;
@@ -270,4 +270,36 @@ async fn a_claim_of_another_host_ends_this_instance() {
     // The next renewal tells.
     world.until("stopped", || world.asked().contains(&Request::Stop(slot))).await;
     assert_eq!(world.instance(), Some(instance), "the other host's record is left alone");
+}
+
+#[tokio::test]
+async fn a_server_has_the_diffie_hellman_parameters_that_the_settings_say() {
+    let started = async |dh: Dh, own: Option<&[u8]>| {
+        let world = World::new();
+        world.bus.put(&Settings { dh, ..Settings::default() });
+        // What is smaller than 2048 bits gets 2048.
+        let dh_params = own.map(|own| Bytes(own.to_vec()));
+        world.bus.put(&Server { dh_param_bits: 1024, dh_params, ..records::server() });
+        let _process = world.start();
+        world.until("asked", || !world.asked().is_empty()).await;
+        match &world.asked()[0] {
+            Request::Start(start) => start.dh.clone(),
+            other => panic!("not started: {other:?}"),
+        }
+    };
+    assert_eq!(started(Dh::None, Some(&[1])).await, None);
+    assert_eq!(started(Dh::Group, Some(&[1])).await, culvert_model::group(2048));
+    assert_eq!(started(Dh::Own, Some(&[1])).await, Some(vec![1]));
+}
+
+#[tokio::test]
+async fn a_server_waits_for_parameters_of_its_own() {
+    let world = World::new();
+    world.bus.put(&Settings { dh: Dh::Own, ..Settings::default() });
+    let _process = world.start();
+    world.until("said", || world.instance().is_some_and(|one| one.state == InstanceState::Failed)).await;
+    let reason = world.instance().and_then(|one| one.reason).expect("a reason");
+    assert!(reason.contains("Diffie-Hellman") && world.asked().is_empty(), "{reason}");
+    world.bus.put(&Server { dh_params: Some(Bytes(vec![1])), ..records::server() });
+    world.until("started", || matches!(world.asked().first(), Some(Request::Start(_)))).await;
 }

@@ -18,7 +18,7 @@ const UNREAD: usize = 256;
 /// Consoles that wait for events at the same time.
 const WAITING: usize = 512;
 
-/// How long lines of output are gathered before consoles hear of them.
+/// How long changes that come in bursts are gathered before consoles hear of them.
 const GATHERED: Duration = Duration::from_millis(500);
 
 /// What consoles are told.
@@ -81,7 +81,7 @@ impl Feed {
 /// Fills the feed from the bus, as long as the process lives.
 pub async fn follow(api: Api) {
     let mut news = api.bus.subscribe(meaning::HEARD).await;
-    // Output comes in bursts: the last change of each record waits until its time has come.
+    // Output and work come in bursts: the last change of each burst waits until its time has come.
     let mut gathered: BTreeMap<String, (Instant, Change)> = BTreeMap::new();
     loop {
         let due = gathered.values().map(|(due, _)| *due).min();
@@ -94,11 +94,12 @@ pub async fn follow(api: Api) {
                 News::Changed(change) => {
                     // Nobody may be waiting.
                     let _ = api.feed.changes.send(change.kind);
-                    if change.kind == Kind::Output {
-                        let due = gathered.get(&change.record).map_or(Instant::now() + GATHERED, |(due, _)| *due);
-                        gathered.insert(change.record.clone(), (due, change));
-                    } else {
-                        api.feed.push(meaning::events(&change));
+                    match meaning::gathered(&change) {
+                        Some(burst) => {
+                            let due = gathered.get(&burst).map_or(Instant::now() + GATHERED, |(due, _)| *due);
+                            gathered.insert(burst, (due, change));
+                        }
+                        None => api.feed.push(meaning::events(&change)),
                     }
                 }
             },

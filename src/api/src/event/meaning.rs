@@ -13,6 +13,7 @@ pub const HEARD: &[Kind] = &[
     Kind::Organization,
     Kind::User,
     Kind::Certificate,
+    Kind::DhParams,
     Kind::Server,
     Kind::Instance,
     Kind::Connection,
@@ -36,6 +37,9 @@ const LISTS: &[&str] = &[
     "hosts_updated",
     "settings_updated",
     "log_updated",
+    "jobs_updated",
+    "tasks_updated",
+    "pools_updated",
 ];
 
 /// What happened: the event's type, and to what.
@@ -46,6 +50,15 @@ pub fn events(change: &Change) -> Vec<Event> {
     let timestamp = (change.at / 1000) as i64;
     let event = |(kind, resource)| Event { id: change.id, kind, resource, timestamp };
     told(change).into_iter().map(event).collect()
+}
+
+/// What of the changes that come in bursts is told once for many: nothing for those that are told at once.
+pub fn gathered(change: &Change) -> Option<String> {
+    match change.kind {
+        Kind::Output => Some(change.record.clone()),
+        Kind::Job | Kind::Task | Kind::Certificate | Kind::DhParams => Some(change.kind.name().into()),
+        _ => None,
+    }
 }
 
 /// What is told when changes may have been missed: everything may be different.
@@ -73,6 +86,9 @@ fn told(change: &Change) -> Vec<Told> {
         Kind::Connection => vec![("servers_updated", None), ("users_updated", None)],
         Kind::Output => vec![("server_output_updated", scope())],
         Kind::Log => vec![("log_updated", None)],
+        Kind::Job => vec![("jobs_updated", None), ("pools_updated", None)],
+        Kind::Task => vec![("tasks_updated", None)],
+        Kind::Certificate | Kind::DhParams => vec![("pools_updated", None)],
         _ => Vec::new(),
     }
 }

@@ -2,21 +2,18 @@
 
 mod removal;
 
-use std::time::Duration;
-
 use culvert_contract::body::{OrganizationChange, OrganizationNew};
-use culvert_model::record::{Job, JobState, Organization, OrganizationSecret};
-use culvert_model::{Id, Kind};
+use culvert_model::Id;
+use culvert_model::record::{Certificate, Organization, OrganizationSecret};
+use culvert_pool::Stock;
 use culvert_records::{Failure, Query, Refusal, insert};
 
 pub use removal::remove;
 
-use crate::answer::{Answer, No};
+use crate::answer::Answer;
 use crate::api::Api;
-use crate::{certificate, filter, random, recall};
-
-/// How long the making of a CA is waited for.
-const PATIENCE: Duration = Duration::from_secs(30);
+use crate::take::take;
+use crate::{filter, random, recall};
 
 /// All organisations by name.
 ///
@@ -37,38 +34,27 @@ pub async fn users(api: &Api, organization: Id) -> Answer<u64> {
     Ok(api.recall.users(&api.bus, organization).await?)
 }
 
-/// Makes an organisation and waits for its CA.
+/// Makes an organisation of a CA out of the pool, whose id becomes its own.
 ///
 /// # Errors
 ///
-/// The CA was not made in time, or the store can't be reached.
+/// No CA was made in time, or the store can't be reached. Nothing was changed.
 pub async fn create(api: &Api, new: &OrganizationNew) -> Answer<Organization> {
-    let id = Id::new();
-    let organization =
-        Organization { id, name: filter::name(&new.name), auth_api: new.auth_api, ca: None, ca_expires: None };
-    let mut watch = api.watch(&[Kind::Organization, Kind::Job], PATIENCE);
-    let now = api.now().await?;
-    let mut writes = vec![insert(&organization), certificate::ca_job(id, now)];
-    writes.extend(new.auth_api.then(|| insert(&fresh(id))));
-    api.bus.write(writes).await?;
-    loop {
-        let organization = api.have::<Organization>(id, "organization").await?.record;
-        if organization.ca.is_some() {
-            api.note(format!("Organization {} was created.", organization.name)).await;
-            return Ok(organization);
-        }
-        let job = api.bus.get::<Job>(format!("ca/{id}")).await?;
-        if let Some(dead) = job.filter(|job| job.record.state == JobState::Dead) {
-            let why = dead.record.error.unwrap_or_default();
-            let text =
-                format!("The organization was created, but its CA could not be made: {why}. Delete it and try again.");
-            return Err(No::new(http::StatusCode::INTERNAL_SERVER_ERROR, "ca_failed", text));
-        }
-        if !watch.next().await {
-            let text = "The organization was created; its CA is still being made. Is a queue process running?";
-            return Err(No::late(text));
-        }
-    }
+    let organization = |ca: &Certificate| Organization {
+        id: ca.subject,
+        name: filter::name(&new.name),
+        auth_api: new.auth_api,
+        ca: Some(ca.der.clone()),
+        ca_expires: Some(ca.expires),
+    };
+    let with = |ca: &Certificate| {
+        let secret = new.auth_api.then(|| insert(&fresh(ca.subject)));
+        [insert(&organization(ca))].into_iter().chain(secret).collect()
+    };
+    let ca = take::<Certificate>(api, Stock::Authority, with).await?;
+    let organization = organization(&ca);
+    api.note(format!("Organization {} was created.", organization.name)).await;
+    Ok(organization)
 }
 
 /// Changes an organisation.

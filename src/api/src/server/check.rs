@@ -36,6 +36,7 @@ pub fn plan(old: Option<&Server>, change: &ServerChange, others: &[Server], host
             .map_err(|_| No::field("port", "port_invalid", "The port must be a number from 1 to 65535."))?,
     };
     let dns_servers = name_servers(&change.dns_servers)?;
+    let dh_param_bits = dh_param_bits(change.dh_param_bits, old)?;
     let server = Server {
         id: old.map_or_else(Id::new, |old| old.id),
         name: filter::name(&change.name),
@@ -61,8 +62,9 @@ pub fn plan(old: Option<&Server>, change: &ServerChange, others: &[Server], host
             .hash
             .parse()
             .map_err(|_| No::field("hash", "hash_invalid", "The hash must be none, md5, sha1, sha256 or sha512."))?,
-        dh_param_bits: dh_param_bits(change.dh_param_bits, old)?,
-        dh_params: old.and_then(|old| old.dh_params.clone()),
+        dh_param_bits,
+        // Those of another size are not what was asked for.
+        dh_params: old.filter(|old| old.dh_param_bits == dh_param_bits).and_then(|old| old.dh_params.clone()),
         network_lock: old.and_then(|old| old.network_lock.clone()),
         multi_device: change.multi_device,
         inter_client: change.inter_client,

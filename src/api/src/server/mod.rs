@@ -1,6 +1,7 @@
 //! VPN servers.
 
 mod check;
+mod dh;
 mod host;
 mod moving;
 mod network;
@@ -10,11 +11,14 @@ mod output;
 pub mod route;
 mod view;
 
+use std::iter;
+
 use culvert_contract::body::ServerChange;
 use culvert_model::Bytes;
 use culvert_model::Id;
 use culvert_model::record::{Address, Job, Output, Priority, Server, ServerKey, Work};
-use culvert_records::{Failure, Guard, Query, Write, delete, insert, update as replace};
+use culvert_records::{Guard, Query, Write, delete, insert, update as replace};
+use http::StatusCode;
 
 pub use host::{attach_host, detach_host, hosts};
 pub use operation::{halt, operate};
@@ -61,7 +65,7 @@ async fn neighbours(api: &Api) -> Answer<Vec<Server>> {
 pub async fn create(api: &Api, change: &ServerChange) -> Answer<Server> {
     let server = check::plan(None, change, &neighbours(api).await?, api.host().await?)?;
     let key = ServerKey { id: server.id, tls_crypt: Bytes(random::bytes::<256>().to_vec()) };
-    api.bus.write(vec![insert(&server), insert(&key)]).await?;
+    let server = dh::write(api, server, |server| vec![insert(server), insert(&key)]).await?;
     api.note(format!("Server {} was created.", server.name)).await;
     Ok(server)
 }
@@ -78,18 +82,21 @@ pub async fn update(api: &Api, id: Id, change: &ServerChange) -> Answer<Server> 
         let stored = api.have::<Server>(id, "server").await?;
         let planned = check::plan(Some(&stored.record), change, &others, host)?;
         let (server, job) = moving::prepare(api, &stored.record, planned).await?;
-        let mut writes = vec![replace(&server, stored.unchanged())];
-        writes.extend(job.iter().map(insert));
-        match api.bus.write(writes).await {
-            Ok(_) => {
+        let writes = |server: &Server| {
+            let write = replace(server, stored.unchanged());
+            iter::once(write).chain(job.as_ref().map(insert)).collect()
+        };
+        match dh::write(api, server, writes).await {
+            Ok(server) => {
+                dh::changed(api, &stored.record, &server).await;
                 api.note(format!("Server {} was changed.", server.name)).await;
                 return match job {
                     Some(job) => moving::wait(api, id, &job).await,
                     None => Ok(server),
                 };
             }
-            Err(Failure::Refused { .. }) => {}
-            Err(failure) => return Err(failure.into()),
+            Err(no) if no.status == StatusCode::CONFLICT => {}
+            Err(no) => return Err(no),
         }
     }
     Err(No::raced())
@@ -124,6 +131,7 @@ pub async fn remove(api: &Api, id: Id) -> Answer<()> {
     }
     forget_addresses(api, id).await?;
     let server = server.ok_or(No::missing("server"))?;
+    dh::give_up(api, id, server.record.dh_size()).await;
     api.note(format!("Server {} was deleted.", server.record.name)).await;
     Ok(())
 }

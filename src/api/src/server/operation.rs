@@ -9,6 +9,7 @@ use culvert_model::{Id, Kind};
 use culvert_records::{Query, Stored};
 use http::StatusCode;
 
+use super::dh;
 use crate::answer::{Answer, No};
 use crate::api::Api;
 
@@ -22,6 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// It could not be started, is not there, or the store can't be reached.
 pub async fn operate(api: &Api, id: Id, operation: Operation) -> Answer<Server> {
     let name = api.have::<Server>(id, "server").await?.record.name;
+    if operation != Operation::Stop {
+        // Before anything is stopped: what could not be started again is left running.
+        dh::provide(api, id).await?;
+    }
     match operation {
         Operation::Start => start(api, id).await?,
         Operation::Stop => halt(api, id).await?,

@@ -2,12 +2,14 @@
 
 use culvert_contract::reply;
 use culvert_model::Id;
-use culvert_model::record::{Certificate, Organization, Purpose, Server};
+use culvert_model::record::{Certificate, Organization, Server};
+use culvert_pool::Stock;
 use culvert_records::{Failure, Stored, Write, update};
 
 use crate::answer::{Answer, No};
 use crate::api::Api;
 use crate::certificate;
+use crate::take::take;
 
 /// The most organisations of one server: what the helper takes.
 const MOST: usize = culvert_wire::helper::CAS;
@@ -131,7 +133,7 @@ async fn write(
         let server = Server { certificate: Some(certificate.id), ..server.clone() };
         [vec![update(&server, guard.clone())], also.clone()].concat()
     };
-    match certificate::take(api, signer, Purpose::Server, with).await {
+    match take(api, Stock::Server(signer), with).await {
         Ok(_) => Ok(true),
         Err(no) if no.status == http::StatusCode::CONFLICT || no.status == http::StatusCode::NOT_FOUND => Ok(false),
         Err(no) => Err(no),

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use culvert_contract::reply::{self, ServerStatus};
-use culvert_model::record::{Connection, Instance, InstanceState, Server};
+use culvert_model::record::{Connection, Instance, InstanceState, Server, Settings};
 use culvert_model::{Id, Millis};
 
+use super::dh;
 use crate::answer::Answer;
 use crate::api::Api;
 use crate::organization;
+use crate::user::settings;
 
 /// Servers with their instances and connections, each read once.
 #[derive(Debug, Default)]
@@ -16,6 +18,7 @@ pub struct Scene {
     instances: BTreeMap<Id, Vec<Instance>>,
     connections: BTreeMap<Id, Vec<Connection>>,
     members: BTreeMap<Id, u64>,
+    settings: Settings,
     now: Millis,
 }
 
@@ -47,7 +50,7 @@ impl Scene {
     async fn gathered(api: &Api, server: Option<Id>) -> Answer<Self> {
         let instances = api.recall.instances(&api.bus, server).await?;
         let connections = api.recall.connections(&api.bus, server).await?;
-        let mut scene = Self { now: api.now().await?, ..Self::default() };
+        let mut scene = Self { now: api.now().await?, settings: settings(api).await?, ..Self::default() };
         for instance in instances {
             scene.instances.entry(instance.server).or_default().push(instance);
         }
@@ -74,6 +77,7 @@ impl Scene {
     /// How a server is.
     pub fn status(&self, server: &Server) -> ServerStatus {
         match (server.online, self.online(server).next()) {
+            (false, _) if dh::lacks(server, &self.settings) => ServerStatus::Pending,
             (false, _) => ServerStatus::Offline,
             (true, None) => ServerStatus::Pending,
             (true, Some(_)) => ServerStatus::Online,

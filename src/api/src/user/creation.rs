@@ -2,10 +2,9 @@
 
 use culvert_contract::body::UserNew;
 use culvert_contract::reply::{UsersBackground, UsersMade};
-use culvert_model::record::{
-    Certificate, Job, Log, NewUser, Organization, Priority, Purpose, Settings, User, UserSecret, Work,
-};
+use culvert_model::record::{Certificate, Job, Log, NewUser, Organization, Priority, Settings, User, UserSecret, Work};
 use culvert_model::{Id, KeyKind, Kind, Record};
+use culvert_pool::Stock;
 use culvert_records::{BATCH, Guard, Query, Write, insert};
 use http::StatusCode;
 
@@ -14,7 +13,8 @@ use super::{organization, otp_secret, settings, show_whole};
 use crate::answer::{Answer, No};
 use crate::api::Api;
 use crate::password::Cost;
-use crate::{certificate, filter, random, server};
+use crate::take::take;
+use crate::{filter, random, server};
 
 /// So many users are made while one waits (`semantics.md`, `user_multi_post`); more are in the background.
 const AT_ONCE: usize = 10;
@@ -101,7 +101,7 @@ async fn make(api: &Api, organization: &Organization, new: &UserNew) -> Answer<U
         }));
         writes
     };
-    let taken = certificate::take(api, organization.id, Purpose::Client, with).await?;
+    let taken = take(api, Stock::Client(organization.id), with).await?;
     Ok(user(&taken))
 }
 
@@ -116,44 +116,40 @@ async fn take_on(api: &Api, organization: &Organization, new: &[UserNew], settin
         KeyKind::Rsa2048 | KeyKind::Rsa3072 | KeyKind::Rsa4096 => SLOW_CHUNK,
         KeyKind::P256 | KeyKind::P384 | KeyKind::Ed25519 => CHUNK,
     };
-    let mut spread = culvert_jobs::spread(&api.bus).await?;
-    let mut done = 0;
-    for chunk in new.chunks(size) {
-        let id = format!("users/{}/{}", organization.id, random::word(16));
-        let preferred = spread.next(&id);
-        let job = |work, now| Job { preferred, ..Job::new(id, work, Priority::Normal, now) };
-        take_on_chunk(api, organization, chunk, job).await.map_err(|no| match done {
+    let now = api.now().await?;
+    let users = |new: &[UserNew]| new.iter().map(|new| wanted(new, Id::new())).collect();
+    let chunks: Vec<Vec<NewUser>> = new.chunks(size).map(users).collect();
+    let job = |users: &Vec<NewUser>| {
+        let work = Work::Users { organization: organization.id, users: users.clone() };
+        Job::new(format!("users/{}/{}", organization.id, random::word(16)), work, Priority::Normal, now)
+    };
+    let mut jobs: Vec<Job> = chunks.iter().map(job).collect();
+    culvert_jobs::place(&api.bus, &mut jobs).await?;
+    for (place, ((job, users), new)) in jobs.iter().zip(chunks).zip(new.chunks(size)).enumerate() {
+        let taken = async {
+            let mut writes = vec![still(organization), insert(job)];
+            for (user, new) in users.iter().zip(new) {
+                writes.push(insert(&secret(user.id, hashed(api, new).await?)));
+            }
+            api.bus.write(writes).await?;
+            Ok(())
+        };
+        taken.await.map_err(|no: No| match place * size {
             0 => no,
-            _ => {
+            done => {
                 No { text: format!("{} The first {done} users are created, the others are not.", no.text).into(), ..no }
             }
         })?;
-        done += chunk.len();
     }
     Ok(())
 }
 
-async fn take_on_chunk(
-    api: &Api,
-    organization: &Organization,
-    new: &[UserNew],
-    job: impl FnOnce(Work, u64) -> Job,
-) -> Answer<()> {
-    let mut writes = vec![still(organization)];
-    let mut users = Vec::with_capacity(new.len());
-    for new in new {
-        let user = wanted(new, Id::new());
-        let pin = match user.pin {
-            true => Some(api.hasher.hash_in_turn(new.pin.reveal(), Cost::Pin).await?),
-            false => None,
-        };
-        writes.push(insert(&secret(user.id, pin)));
-        users.push(user);
+/// The hash of the user's PIN, if there is one.
+async fn hashed(api: &Api, new: &UserNew) -> Answer<Option<String>> {
+    match new.pin.is_empty() {
+        true => Ok(None),
+        false => api.hasher.hash_in_turn(new.pin.reveal(), Cost::Pin).await.map(Some),
     }
-    let work = Work::Users { organization: organization.id, users };
-    writes.push(insert(&job(work, api.now().await?)));
-    api.bus.write(writes).await?;
-    Ok(())
 }
 
 fn wanted(new: &UserNew, id: Id) -> NewUser {

@@ -24,6 +24,7 @@ fn example(route: &Route) -> String {
         ("{network}", "382e382e382e382f3332"),
         ("{operation}", "start"),
         ("{period}", "1m"),
+        ("{action}", "retry"),
     ]
     .iter()
     .fold(long, |path, (place, value)| path.replace(place, value))

@@ -143,6 +143,17 @@ impl World {
         tokio::spawn(process::serve_requests(api, listener));
     }
 
+    /// What the process of this role has. Each role can be had once.
+    pub fn has(&self, role: Role) -> Bus {
+        Self::bus(&self.store, self.folder.path(), role, self.host, &self.stop)
+    }
+
+    /// Has pools kept full besides.
+    pub fn start_pools(&self) {
+        let bus = self.has(Role::Pools);
+        tokio::spawn(async move { culvert_pools::keep(&bus).await });
+    }
+
     /// Starts a queue besides. Whoever aborts it kills it.
     pub fn start_queue(&self) -> JoinHandle<()> {
         let folder = self.folder.path().join(Id::new().to_string());
@@ -234,6 +245,34 @@ impl World {
         assert_eq!(csrf.len(), 32);
         Console { cookie, csrf }
     }
+}
+
+/// Waits until the question is answered.
+pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
+    loop {
+        if let Some(answer) = ask().await {
+            return answer;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{what} in time");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// All of them at the same time.
+pub async fn together<T: Future>(all: impl Iterator<Item = T>) -> Vec<T::Output> {
+    let mut all: Vec<_> = all.map(|one| Box::pin(async { Some(one.await) })).collect();
+    let mut done: Vec<Option<T::Output>> = all.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (one, done) in all.iter_mut().zip(&mut done).filter(|(_, done)| done.is_none()) {
+            if let std::task::Poll::Ready(value) = one.as_mut().poll(context) {
+                *done = value;
+            }
+        }
+        if done.iter().all(Option::is_some) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+    })
+    .await;
+    done.into_iter().flatten().collect()
 }
 
 impl Drop for World {

@@ -8,7 +8,7 @@ use culvert_model::record::{Admin, AdminSecret, Certificate, CertificateState, U
 use culvert_records::Query;
 use serde_json::json;
 
-use crate::kit::World;
+use crate::kit::{World, together};
 
 #[tokio::test]
 async fn of_several_hosts_one_makes_the_first_administrator() {
@@ -40,7 +40,7 @@ async fn users_made_at_the_same_time_have_certificates_of_their_own() {
     let path = format!("/user/{}", organization["id"].as_str().expect("an id"));
     // There is no pool: each waits for its own, or takes what another's job left.
     let new = (0..8).map(|number| world.ask(&console, "POST", &path, Some(json!({ "name": format!("u{number}") }))));
-    let made = futures(new).await;
+    let made = together(new).await;
     let ids: BTreeSet<String> =
         made.iter().map(|answer| answer.good()[0]["id"].as_str().expect("an id").to_owned()).collect();
     assert_eq!(ids.len(), 8);
@@ -64,7 +64,7 @@ async fn nobody_comes_into_an_organization_that_is_deleted() {
     let organization = world.ask(&console, "POST", "/organization", Some(json!({ "name": "o" }))).await.good();
     let id = organization["id"].as_str().expect("an id");
     let path = format!("/user/{id}");
-    let new = futures((0..4).map(|_| world.ask(&console, "POST", &path, Some(json!({ "name": "u" })))));
+    let new = together((0..4).map(|_| world.ask(&console, "POST", &path, Some(json!({ "name": "u" })))));
     let whole = format!("/organization/{id}");
     let (made, removed) = tokio::join!(new, world.ask(&console, "DELETE", &whole, None));
     assert_eq!(removed.good(), json!({}));
@@ -89,7 +89,7 @@ async fn two_super_users_cannot_dismiss_each_other() {
             let (world, console, path) = (&world, &console, format!("/admin/{}", admin.id));
             async move { world.ask(console, "PUT", &path, Some(body)).await }
         });
-        let answers = futures(dismiss.into_iter()).await;
+        let answers = together(dismiss.into_iter()).await;
         let left = bus.list::<Admin>(Query::by("by_username")).await.expect("administrators");
         let supers: Vec<_> = left.into_iter().filter(|admin| admin.record.super_user).collect();
         assert_eq!(supers.len(), 1, "{answers:?}");
@@ -113,7 +113,7 @@ async fn no_login_with_the_old_password_outlives_it() {
             let body = json!({ "username": "admin", "password": old });
             world.send("POST", "/auth/session", &[], Some(body))
         });
-        let (changed, answers) = tokio::join!(change, futures(late));
+        let (changed, answers) = tokio::join!(change, together(late));
         changed.good();
         for answer in answers.iter().filter(|answer| answer.status == 200) {
             let cookie = answer.headers["set-cookie"].to_str().expect("ASCII").split(';').next().expect("a pair");
@@ -121,20 +121,4 @@ async fn no_login_with_the_old_password_outlives_it() {
         }
         old = new;
     }
-}
-
-/// All of them at the same time.
-async fn futures<T: Future>(all: impl Iterator<Item = T>) -> Vec<T::Output> {
-    let mut all: Vec<_> = all.map(|one| Box::pin(async { Some(one.await) })).collect();
-    let mut done: Vec<Option<T::Output>> = all.iter().map(|_| None).collect();
-    std::future::poll_fn(|context| {
-        for (one, done) in all.iter_mut().zip(&mut done).filter(|(_, done)| done.is_none()) {
-            if let std::task::Poll::Ready(value) = one.as_mut().poll(context) {
-                *done = value;
-            }
-        }
-        if done.iter().all(Option::is_some) { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
-    })
-    .await;
-    done.into_iter().flatten().collect()
 }

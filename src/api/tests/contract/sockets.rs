@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use culvert_api::{process, terms};
-use culvert_model::record::{Job, Priority, Work};
+use culvert_model::record::{Job, JobState, Priority, Task, Work};
 use culvert_wire::proxy::Terms;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::timeout;
@@ -35,6 +35,23 @@ async fn ask(path: &PathBuf, method: Method, target: &str) -> Option<(u16, Strin
     Some((status, String::from_utf8_lossy(&bytes).into_owned()))
 }
 
+fn job(id: &str) -> Job {
+    Job::new(id.into(), Work::SpareCa, Priority::Low, 1)
+}
+
+fn task(id: &str) -> Task {
+    Task {
+        id: id.into(),
+        due: 3_000,
+        attempts: 0,
+        finished: None,
+        succeeded: None,
+        duration: None,
+        host: None,
+        result: None,
+    }
+}
+
 #[tokio::test]
 async fn the_local_socket() {
     let world = World::new().await;
@@ -44,12 +61,30 @@ async fn the_local_socket() {
     tokio::spawn(process::serve_commands(world.api.clone(), listener, me()));
     let get = async |target| ask(&path, Method::GET, target).await.expect("an answer");
 
+    let dead = Job { state: JobState::Dead, error: Some("no entropy".into()), ..job("authority/0") };
+    world.api.bus.insert(&dead).await.expect("a new job");
+    let failed =
+        Task { finished: Some(2_000), succeeded: Some(1_500), result: Some("no room".into()), ..task("pools") };
+    world.api.bus.insert(&failed).await.expect("a new task");
+
     assert_eq!(get("/health").await, (200, "{\"status\":\"ok\"}".into()));
     let (status, text) = get("/metrics").await;
     assert!(status == 200 && text.contains("\nculvert_store_reachable 1\n"), "{text}");
+    for figure in [
+        "culvert_pool_takes_total{pool=\"client\",way=\"ready\"} 0",
+        "culvert_jobs{work=\"spare_ca\",state=\"dead\"} 1",
+        "culvert_jobs_oldest_waiting_seconds 0",
+        "culvert_task_last_success_timestamp_seconds{task=\"pools\"} 1.5",
+        "culvert_pool_ready{pool=\"authority\"} 0",
+        "culvert_pool_level{pool=\"authority\"} 1",
+    ] {
+        assert!(text.contains(&format!("\n{figure}\n")), "{figure} in {text}");
+    }
     let (status, text) = get("/v1/cli/status").await;
     let value: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!((status, value["hosts"][0]["status"].as_str()), (200, Some("online")));
+    assert_eq!(value["dead_jobs"], json!([{ "name": "authority/0", "status": "no entropy" }]));
+    assert_eq!(value["failed_tasks"], json!([{ "name": "pools", "status": "no room" }]));
 
     let (_, text) = get("/v1/cli/default-password").await;
     let first: Value = serde_json::from_str(&text).expect("JSON");

@@ -1,51 +1,40 @@
-//! A CA, a server and a client, made with the openssl program.
+//! A CA, a server and a client, as the queue makes them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use culvert_keys::{Control, Issuer, Made, Pair, Recipe};
+use culvert_model::record::Purpose;
+use culvert_model::{Id, KeyKind, Millis};
 
 use super::run;
 
-pub struct Certificates(PathBuf);
+pub struct Certificates {
+    folder: PathBuf,
+    pub ca: Pair,
+    pub server: Pair,
+    client: Pair,
+}
 
 impl Certificates {
-    pub fn make(folder: &Path) -> Self {
+    pub fn make(folder: &Path, key: KeyKind) -> Self {
         fs::create_dir(folder).expect("a folder");
-        let all = Self(folder.to_owned());
-        let path = |name: &str| all.0.join(name).to_str().expect("a path").to_owned();
-        let new = "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2";
-        for name in ["ca", "other"] {
-            let (key, certificate) = (path(&format!("{name}.key")), path(&format!("{name}.pem")));
-            run(&format!("{new} -subj /CN={name} -keyout {key} -out {certificate}"));
-        }
-        for name in ["server", "client"] {
-            let signed = format!("-CA {} -CAkey {} -addext basicConstraints=CA:FALSE", path("ca.pem"), path("ca.key"));
-            let (key, certificate) = (path(&format!("{name}.key")), path(&format!("{name}.pem")));
-            run(&format!(
-                "{new} {signed} -addext keyUsage=digitalSignature -addext extendedKeyUsage={name}Auth -subj /CN={name} -keyout {key} -out {certificate}"
-            ));
-        }
-        run(&format!("openvpn --genkey secret {}", path("shared")));
-        all
-    }
-
-    /// A certificate, DER.
-    pub fn der(&self, name: &str) -> Vec<u8> {
-        let out = self.0.join(format!("{name}.der"));
-        run(&format!("openssl x509 -in {} -outform DER -out {}", self.path(name, "pem"), out.display()));
-        fs::read(out).expect("a certificate")
-    }
-
-    /// A key, PKCS #8, DER.
-    pub fn key(&self, name: &str) -> Vec<u8> {
-        let out = self.0.join(format!("{name}.p8"));
-        let convert = format!("openssl pkcs8 -topk8 -nocrypt -in {}", self.path(name, "key"));
-        run(&format!("{convert} -outform DER -out {}", out.display()));
-        fs::read(out).expect("a key")
+        run(&format!("openvpn --genkey secret {}", folder.join("shared").display()));
+        let (organization, ca) = authority(key);
+        let [server, client] = [Purpose::Server, Purpose::Client].map(|purpose| {
+            let issuer = Issuer { certificate: ca.der.clone(), key: ca.key.clone() };
+            let now = now();
+            pair(Recipe::Certificate { organization, subject: Id::new(), purpose, issuer, key, days: 2, now })
+        });
+        Self { folder: folder.to_owned(), ca, server, client }
     }
 
     /// The key of tls-crypt.
     pub fn shared(&self) -> Vec<u8> {
-        let text = fs::read_to_string(self.0.join("shared")).expect("a key");
+        let text = fs::read_to_string(self.folder.join("shared")).expect("a key");
         let digits: String = text.lines().filter(|line| !line.starts_with(['#', '-'])).collect();
         let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).expect("digits");
         (0..digits.len()).step_by(2).map(byte).collect()
@@ -53,22 +42,41 @@ impl Certificates {
 
     /// A client's configuration.
     pub fn client(&self, server: &str) -> PathBuf {
-        let file = |name: &str, end: &str| fs::read_to_string(self.path(name, end)).expect("a file");
         let text = format!(
             "client\ndev tun\nproto udp4\nremote {server} 1194\nnobind\nremote-cert-tls server\nverb 3\nauth SHA1\n\
              data-ciphers AES-256-GCM:AES-256-CBC\n<ca>\n{}</ca>\n<cert>\n{}</cert>\n<key>\n{}</key>\n\
              <tls-crypt>\n{}</tls-crypt>\n",
-            file("ca", "pem"),
-            file("client", "pem"),
-            file("client", "key"),
-            fs::read_to_string(self.0.join("shared")).expect("a key"),
+            pem("CERTIFICATE", &self.ca.der),
+            pem("CERTIFICATE", &self.client.der),
+            pem("PRIVATE KEY", &self.client.key),
+            fs::read_to_string(self.folder.join("shared")).expect("a key"),
         );
-        let path = self.0.join("client.conf");
+        let path = self.folder.join("client.conf");
         fs::write(&path, text).expect("written");
         path
     }
+}
 
-    fn path(&self, name: &str, end: &str) -> String {
-        self.0.join(format!("{name}.{end}")).to_str().expect("a path").to_owned()
+/// An organisation and its CA.
+pub fn authority(key: KeyKind) -> (Id, Pair) {
+    let organization = Id::new();
+    (organization, pair(Recipe::Ca { organization, key, days: 2, now: now() }))
+}
+
+fn pair(recipe: Recipe) -> Pair {
+    match recipe.make(&Control::default()) {
+        Ok(Made::Pair(pair)) => pair,
+        _ => panic!("the recipe is one of a good pair"),
     }
+}
+
+fn now() -> Millis {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_millis() as Millis
+}
+
+fn pem(label: &str, der: &[u8]) -> String {
+    let body = STANDARD.encode(der);
+    let lines = body.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).expect("ASCII"));
+    let lines: Vec<&str> = lines.collect();
+    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }

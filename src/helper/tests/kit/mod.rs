@@ -20,7 +20,7 @@ use culvert_link::notify::Receiver;
 use culvert_link::packet::Packets;
 use culvert_link::pidfd::Process;
 use culvert_link::socket;
-use culvert_model::{Cipher, Digest, Id, Port, Protocol, Slot};
+use culvert_model::{Cipher, Digest, Id, KeyKind, Port, Protocol, Slot};
 use culvert_wire::helper::{Instance, PACKET, Reply, Request, Route, Start};
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
@@ -56,6 +56,11 @@ pub fn slot() -> Slot {
 
 impl Lab {
     pub fn new() -> Self {
+        Self::of(KeyKind::P256)
+    }
+
+    /// With all keys of this kind.
+    pub fn of(key: KeyKind) -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         static ALONE: Mutex<()> = Mutex::new(());
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -65,7 +70,7 @@ impl Lab {
         user();
         let listener = socket::packets(&folder.join("helper.sock"), 0o666, None, None).expect("a listener");
         let notify = Receiver::bind(&folder.join("notify.sock"), 0).expect("a socket");
-        let certificates = Certificates::make(&folder.join("certificates"));
+        let certificates = Certificates::make(&folder.join("certificates"), key);
         let (helper, vpn, client) = (None, None, None);
         let lab = Self { name, folder, listener, notify, helper, vpn, client, certificates, _alone: alone };
         lab.namespaces();
@@ -111,10 +116,11 @@ impl Lab {
             mtu: 1500,
             debug: false,
             routes: routes(&["10.98.0.0/24"]),
-            ca: vec![self.certificates.der("ca")],
-            certificate: self.certificates.der("server"),
-            key: self.certificates.key("server"),
+            ca: vec![self.certificates.ca.der.clone()],
+            certificate: self.certificates.server.der.clone(),
+            key: self.certificates.server.key.to_vec(),
             tls_crypt: self.certificates.shared(),
+            dh: None,
         };
         change(&mut start);
         start
@@ -122,7 +128,7 @@ impl Lab {
 
     /// The certificate of another CA.
     pub fn other_authority(&self) -> Vec<u8> {
-        self.certificates.der("other")
+        certificates::authority(KeyKind::P256).1.der
     }
 
     /// Starts the helper and waits until it says that it serves.
@@ -264,18 +270,33 @@ impl Lab {
 
     /// Starts a client and waits until its tunnel is there.
     pub fn connect_client(&mut self) {
+        self.start_client(&[]);
+        until("the client is connected", || self.client_says("Initialization Sequence Completed"));
+    }
+
+    /// Starts a client in the place of the one before.
+    pub fn start_client(&mut self, options: &[&str]) {
+        self.stop_client();
         let configuration = self.certificates.client("10.97.0.1");
-        let log = self.folder.join("client.log");
         let child = Command::new("ip")
             .args(["netns", "exec", &format!("{}c", self.name), "openvpn", "--config"])
             .arg(&configuration)
-            .stdout(fs::File::create(&log).expect("a log"))
+            .args(options)
+            .stdout(fs::File::create(self.folder.join("client.log")).expect("a log"))
             .spawn();
         self.client = Some(child.expect("a client"));
-        until("the client is connected", || {
-            let text = fs::read_to_string(&log).unwrap_or_default();
-            text.contains("Initialization Sequence Completed")
-        });
+    }
+
+    /// Whether the client has said this by now.
+    pub fn client_says(&self, what: &str) -> bool {
+        fs::read_to_string(self.folder.join("client.log")).is_ok_and(|text| text.contains(what))
+    }
+
+    fn stop_client(&mut self) {
+        if let Some(mut client) = self.client.take() {
+            let _ = client.kill();
+            let _ = client.wait();
+        }
     }
 
     /// Whether the client gets an answer from there.
@@ -342,10 +363,7 @@ impl Drop for Lab {
             let server = server.map(|mut file| read(&mut file)).unwrap_or_default();
             eprintln!("--- the client\n{client}--- the server\n{server}--- the rules\n{}", self.rules());
         }
-        if let Some(mut client) = self.client.take() {
-            let _ = client.kill();
-            let _ = client.wait();
-        }
+        self.stop_client();
         if self.helper.is_some() {
             self.interrupt_helper();
         }

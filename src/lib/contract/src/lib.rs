@@ -45,7 +45,7 @@ pub use body::Body;
 pub use fault::Fault;
 pub use find::{Allow, Found, Missed, find, methods};
 pub use list::*;
-pub use path::{Code, LongCode, Operation, Parameter, Path, RouteNetwork, ShortCode};
+pub use path::{Code, JobAction, LongCode, Operation, Parameter, Path, RouteNetwork, ShortCode};
 pub use query::Query;
 pub use reply::Reply;
 #[doc(hidden)]

@@ -4,10 +4,10 @@ use culvert_model::record::Period;
 use culvert_model::{HostId, Id};
 
 use crate::body::{
-    AdminChange, ClusterChange, HostChange, Login, OrganizationChange, OrganizationNew, RouteChange, ServerChange,
-    SettingsChange, UserChange, UserNew,
+    AdminChange, ClusterChange, HostChange, Login, Named, OrganizationChange, OrganizationNew, RouteChange,
+    ServerChange, SettingsChange, UserChange, UserNew,
 };
-use crate::path::{LongCode, Operation, RouteNetwork, ShortCode};
+use crate::path::{JobAction, LongCode, Operation, RouteNetwork, ShortCode};
 use crate::query::{Page, UserFilter};
 use crate::reply;
 use crate::reply::{Empty, Listed, Null};
@@ -148,8 +148,12 @@ crate::routes! {
 
     /// Work that waits, is being done, or was given up.
     JobList: Get "/v1/jobs", path (), access Admin, query (), body (), reply Vec<reply::Job>;
+    /// Retry, discard, cancel or raise a job.
+    JobChange: Put "/v1/jobs/{action}", path (JobAction,), access Admin, query (), body Named, reply Empty;
     /// Tasks with their last run.
     TaskList: Get "/v1/tasks", path (), access Admin, query (), body (), reply Vec<reply::Task>;
+    /// Have a task run now.
+    TaskRun: Put "/v1/tasks/run", path (), access Admin, query (), body Named, reply Empty;
     /// Pools with their levels.
     PoolList: Get "/v1/pools", path (), access Admin, query (), body (), reply Vec<reply::Pool>;
     /// The cluster's own settings.

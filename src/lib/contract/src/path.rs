@@ -123,42 +123,60 @@ impl<const MIN: usize, const MAX: usize> Parameter for Code<MIN, MAX> {
     };
 }
 
-/// What to do with a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
-    /// Let it run.
-    Start,
-    /// End it.
-    Stop,
-    /// End it and let it run again.
-    Restart,
-}
+/// Declares what can be done with something: an enum whose variants have a word each.
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$about:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $($(#[$about])* $variant),+ }
 
-impl FromStr for Operation {
-    type Err = NoMatch;
+        impl FromStr for $name {
+            type Err = NoMatch;
 
-    fn from_str(text: &str) -> Result<Self, NoMatch> {
-        match text {
-            "start" => Ok(Self::Start),
-            "stop" => Ok(Self::Stop),
-            "restart" => Ok(Self::Restart),
-            _ => Err(NoMatch),
+            fn from_str(text: &str) -> Result<Self, NoMatch> {
+                match text {
+                    $($word => Ok(Self::$variant),)+
+                    _ => Err(NoMatch),
+                }
+            }
         }
+
+        impl Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $word),+ })
+            }
+        }
+
+        impl Parameter for $name {
+            const EXAMPLES: &'static [&'static str] = &[$($word),+];
+        }
+    };
+}
+
+words! {
+    /// What to do with a server.
+    Operation {
+        /// Let it run.
+        Start = "start",
+        /// End it.
+        Stop = "stop",
+        /// End it and let it run again.
+        Restart = "restart",
     }
 }
 
-impl Display for Operation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Start => "start",
-            Self::Stop => "stop",
-            Self::Restart => "restart",
-        })
+words! {
+    /// What to do with a job.
+    JobAction {
+        /// Let a dead one be tried again.
+        Retry = "retry",
+        /// Remove a dead one.
+        Discard = "discard",
+        /// Give an open one up.
+        Cancel = "cancel",
+        /// Make an open one more urgent by a step.
+        Raise = "raise",
     }
-}
-
-impl Parameter for Operation {
-    const EXAMPLES: &'static [&'static str] = &["start", "stop", "restart"];
 }
 
 impl Parameter for Period {

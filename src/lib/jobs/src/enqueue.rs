@@ -32,10 +32,7 @@ pub async fn enqueue(bus: &Bus, mut jobs: Vec<Job>) -> Result<Enqueued, Failure>
     if jobs.is_empty() {
         return Ok(done);
     }
-    let mut spread = spread(bus).await?;
-    for job in &mut jobs {
-        job.preferred = spread.next(&job.id);
-    }
+    place(bus, &mut jobs).await?;
     for batch in jobs.chunks(BATCH) {
         match bus.write(batch.iter().map(insert).collect()).await {
             Ok(_) => done.enqueued += batch.len(),
@@ -44,6 +41,19 @@ pub async fn enqueue(bus: &Bus, mut jobs: Vec<Job>) -> Result<Enqueued, Failure>
         }
     }
     Ok(done)
+}
+
+/// Gives each job the host that is to take it: for who enqueues it in one batch with other writes.
+///
+/// # Errors
+///
+/// The store can't be reached, or the caller may not do that.
+pub async fn place(bus: &Bus, jobs: &mut [Job]) -> Result<(), Failure> {
+    let mut spread = Spread::over(loads(bus).await?);
+    for job in jobs {
+        job.preferred = spread.next(&job.id);
+    }
+    Ok(())
 }
 
 /// Another host was quicker with one of them at least.
@@ -58,13 +68,8 @@ async fn one_by_one(bus: &Bus, jobs: &[Job], done: &mut Enqueued) -> Result<(), 
     Ok(())
 }
 
-/// For whoever writes jobs together with other records: over the hosts that are online, with the open jobs that each of
-/// them does or is to do.
-///
-/// # Errors
-///
-/// As [`enqueue`].
-pub async fn spread(bus: &Bus) -> Result<Spread, Failure> {
+/// The hosts that are online, with the open jobs that each of them does or is to do.
+async fn loads(bus: &Bus) -> Result<Vec<Load>, Failure> {
     let hosts = bus.list::<Host>(Query::all()).await?;
     let open = bus.find::<Job>(Query::by("by_state").equal("open").limit(GLANCE)).await?.items;
     let mut counts: BTreeMap<HostId, u64> = BTreeMap::new();
@@ -73,7 +78,7 @@ pub async fn spread(bus: &Bus) -> Result<Spread, Failure> {
     }
     let online = hosts.into_iter().map(|stored| stored.record).filter(|host| host.status == HostStatus::Online);
     let load = |host: Host| Load { host: host.id, cores: host.cores, open: counts.get(&host.id).copied().unwrap_or(0) };
-    Ok(Spread::over(online.map(load).collect()))
+    Ok(online.map(load).collect())
 }
 
 /// Whoever holds the job, or else whoever is to take it.

@@ -8,5 +8,5 @@ mod enqueue;
 mod spread;
 
 pub use anew::anew;
-pub use enqueue::{Enqueued, enqueue, spread};
+pub use enqueue::{Enqueued, enqueue, place};
 pub use spread::{Load, Spread};

@@ -113,6 +113,7 @@ kinds! {
     /// A certificate of a user or a server, or one that is kept ready for them.
     Certificate = "certificates", version 1, scope Some("organization"), announced true, [
         index("by_pool", &["organization", "purpose", "state"]),
+        index("by_purpose", &["purpose", "state"]),
         index("by_reservation", &["reserved"]),
         index("by_subject", &["subject"]),
         index("by_expiry", &["expires"]),

@@ -17,6 +17,9 @@ pub const PACKET: usize = 128 << 10;
 /// The longest certificate or key in bytes.
 pub const BLOB: usize = 8 << 10;
 
+/// The longest Diffie-Hellman parameters in bytes.
+pub const DH: usize = 1 << 10;
+
 /// The most CA certificates of one server.
 pub const CAS: usize = 100;
 
@@ -107,6 +110,8 @@ pub struct Start {
     pub key: Vec<u8>,
     /// The key that it shares with its clients: exactly 256 bytes.
     pub tls_crypt: Vec<u8>,
+    /// Diffie-Hellman parameters for clients that know no elliptic curves, PKCS #3, DER.
+    pub dh: Option<Vec<u8>>,
 }
 
 /// Which instance it is, and no more: there are keys in it.
@@ -228,6 +233,7 @@ mod tests {
             certificate: vec![202; 3],
             key: vec![203; 3],
             tls_crypt: vec![204; 256],
+            dh: None,
         };
         let text = format!("{:?}", Request::Start(Box::new(start)));
         assert!(text.contains("epoch: 1"), "{text}");

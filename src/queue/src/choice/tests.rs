@@ -47,10 +47,14 @@ fn a_preferred_host_comes_first_for_a_while() {
     let theirs = View { host: one.record.preferred.expect("set above"), ..view };
     assert_eq!(ready([one.clone()], &theirs).work.len(), 1);
     assert_eq!(ready([one.clone()], &View { now: NOW + PREFERENCE - 100, ..view }).work.len(), 1);
-    // Whoever has several takes its own first, among those that are as urgent.
-    one.record.created = NOW - 5_000;
-    let found = ready([one, job(1, High), job(2, Normal)], &view);
-    assert_eq!(found.work.iter().map(|job| job.record.id.as_str()).collect::<Vec<_>>(), ["job-1", "job-0", "job-2"]);
+    // Whoever has several takes its own first, among those that are as urgent and not old.
+    one.record.created = NOW - 1_000;
+    let own = Job { created: NOW - 500, ..job(1, High).record };
+    let own = Stored { record: own, revision: 1, lease: None };
+    let ids = |found: Ready| found.work.into_iter().map(|job| job.record.id).collect::<Vec<_>>();
+    assert_eq!(ids(ready([one.clone(), own.clone(), job(2, Normal)], &view)), ["job-1", "job-0", "job-2"]);
+    let later = View { now: NOW + 10_000, ..view };
+    assert_eq!(ids(ready([one, own, job(2, Normal)], &later)), ["job-0", "job-1", "job-2"]);
 }
 
 #[test]

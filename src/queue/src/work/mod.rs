@@ -76,7 +76,7 @@ pub async fn writes(desk: &Desk, job: &Job, made: &[Made]) -> Result<Vec<Write>,
         (Work::Certificate { organization, purpose }, [Made::Pair(pair)]) => {
             Ok(certificate::writes(job, *organization, *purpose, pair))
         }
-        (Work::DhParams { bits }, [Made::DhParams(der)]) => Ok(dh::writes(job, *bits, der)),
+        (Work::DhParams { bits }, [Made::DhParams(der)]) => dh::writes(desk, job, *bits, der).await,
         (Work::Users { organization, users }, made) => users::writes(desk, job, *organization, users, made).await,
         (Work::AssignPool { server, old, new }, _) => addresses::move_all(desk, job, *server, [*old, *new]).await,
         (Work::AssignAddresses { server }, _) => addresses::assign_all(desk, *server).await,

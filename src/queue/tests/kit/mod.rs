@@ -22,12 +22,52 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-/// One store, and a bus for every host and role.
-pub struct Cluster {
+/// A store, and a bus for every host and role.
+pub struct Site<S> {
     folder: TempDir,
-    store: Arc<Embedded>,
-    api: OnceCell<Bus>,
+    store: Arc<S>,
     stop: watch::Sender<bool>,
+    pub host: HostId,
+}
+
+impl<S: Store> Site<S> {
+    /// As this host, if no other is named.
+    pub fn new(store: S, host: HostId) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self { folder, store: Arc::new(store), stop: watch::Sender::new(false), host }
+    }
+
+    /// Where the process of this role finds its bus.
+    pub fn socket(&self, role: Role) -> PathBuf {
+        self.socket_of(self.host, role)
+    }
+
+    /// The same on any host.
+    pub fn socket_of(&self, host: HostId, role: Role) -> PathBuf {
+        let socket = self.folder.path().join(format!("{}.sock", Id::new()));
+        let listener = UnixListener::bind(&socket).expect("a new name");
+        let server = Server::new(self.store.clone(), None, host, Box::new(move |_| Some(role)));
+        let stop = self.stop.subscribe();
+        tokio::spawn(async move { server.serve(&listener, stop).await });
+        socket
+    }
+
+    /// What the process of this role has.
+    pub fn bus(&self, role: Role) -> Bus {
+        Bus::new(self.socket(role))
+    }
+
+    /// A queue.
+    pub fn queue(&self) -> JoinHandle<()> {
+        tokio::spawn(culvert_queue::attend(self.bus(Role::Queue), std::future::pending()))
+    }
+}
+
+/// The embedded store, and what is often asked of it.
+pub struct Cluster {
+    site: Site<Embedded>,
+    folder: TempDir,
+    api: OnceCell<Bus>,
     pub host: HostId,
 }
 
@@ -36,12 +76,12 @@ impl Cluster {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let host = HostId::new();
         let store = Embedded::open(&folder.path().join("store.sqlite"), host).expect("a new store");
-        Self { folder, store: Arc::new(store), api: OnceCell::new(), stop: watch::Sender::new(false), host }
+        Self { site: Site::new(store, host), folder, api: OnceCell::new(), host }
     }
 
     /// What the process of this role has on the first host.
     pub fn bus(&self, role: Role) -> Bus {
-        self.bus_of(self.host, role)
+        self.site.bus(role)
     }
 
     /// What the suites look and change with.
@@ -51,17 +91,17 @@ impl Cluster {
 
     /// What the process of this role has on any host.
     pub fn bus_of(&self, host: HostId, role: Role) -> Bus {
-        serve(&self.folder, self.store.clone(), host, role, self.stop.subscribe())
+        Bus::new(self.site.socket_of(host, role))
     }
 
     /// Where a queue on the first host finds its bus.
     pub fn socket(&self) -> PathBuf {
-        socket(&self.folder, self.store.clone(), self.host, Role::Queue, self.stop.subscribe())
+        self.site.socket(Role::Queue)
     }
 
     /// A queue on the first host.
     pub fn queue(&self) -> JoinHandle<()> {
-        tokio::spawn(culvert_queue::attend(self.bus(Role::Queue), std::future::pending()))
+        self.site.queue()
     }
 
     /// An organisation without a CA.
@@ -82,26 +122,6 @@ impl Cluster {
     pub async fn jobs(&self) -> usize {
         jobs(self.api()).await
     }
-}
-
-/// A bus of its own for one role, as seen from one host.
-pub fn serve<S: Store>(folder: &TempDir, store: Arc<S>, host: HostId, role: Role, stop: watch::Receiver<bool>) -> Bus {
-    Bus::new(socket(folder, store, host, role, stop))
-}
-
-/// The socket of such a bus.
-pub fn socket<S: Store>(
-    folder: &TempDir,
-    store: Arc<S>,
-    host: HostId,
-    role: Role,
-    stop: watch::Receiver<bool>,
-) -> PathBuf {
-    let socket = folder.path().join(format!("{}.sock", Id::new()));
-    let listener = UnixListener::bind(&socket).expect("a new name");
-    let server = Server::new(store, None, host, Box::new(move |_| Some(role)));
-    tokio::spawn(async move { server.serve(&listener, stop).await });
-    socket
 }
 
 /// An organisation without a CA.

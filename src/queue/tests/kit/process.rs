@@ -4,12 +4,23 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use culvert_bus::store::mongo::Mongo;
+use culvert_model::{HostId, Role};
 use culvert_records::Bus;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use super::Site;
+
 /// Names the bus's socket to the process.
 const BUS: &str = "CULVERT_TEST_QUEUE_BUS";
+
+/// Names a database to a process that has a bus of its own, and which host it is.
+const STORE: &str = "CULVERT_TEST_QUEUE_STORE";
+const HOST: &str = "CULVERT_TEST_QUEUE_HOST";
+
+/// A library that shifts a program's clock, of the package faketime.
+const CLOCK: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
 
 /// The process, killed when dropped.
 pub struct Process {
@@ -24,7 +35,7 @@ impl Process {
     }
 
     /// The same, with more in its environment.
-    pub fn start_with(bus: &Path, environment: &[(&str, &str)]) -> Self {
+    fn start_with(bus: &Path, environment: &[(&str, &str)]) -> Self {
         let log = bus.with_extension(format!("{}.log", culvert_model::Id::new()));
         let child = Command::new(std::env::current_exe().expect("this program has a name"))
             .args(["kit::process::queue_in_a_process_of_its_own", "--exact", "--nocapture"])
@@ -48,6 +59,14 @@ impl Process {
     }
 }
 
+/// A queue and a bus in a process whose clock is so far off. The path names where it logs.
+pub fn shifted(path: &Path, uri: &str, host: HostId, shift: &str) -> Process {
+    assert!(fs::exists(CLOCK).expect("it can be looked for"), "{CLOCK} is not there: install the package faketime");
+    let host = host.to_string();
+    let clock = [("LD_PRELOAD", CLOCK), ("FAKETIME", shift), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")];
+    Process::start_with(path, &[clock.as_slice(), &[(STORE, uri), (HOST, &host)]].concat())
+}
+
 /// As kill -9, and buried.
 impl Drop for Process {
     fn drop(&mut self) {
@@ -62,7 +81,12 @@ impl Drop for Process {
 /// The process itself.
 #[tokio::test]
 async fn queue_in_a_process_of_its_own() {
-    let Some(bus) = std::env::var_os(BUS) else { return };
+    let Some(bus) = std::env::var_os(BUS).map(PathBuf::from) else { return };
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
-    culvert_queue::attend(Bus::new(PathBuf::from(bus)), std::future::pending()).await;
+    let Ok(uri) = std::env::var(STORE) else {
+        return culvert_queue::attend(Bus::new(bus), std::future::pending()).await;
+    };
+    let host = std::env::var(HOST).expect("it comes with the database").parse().expect("a host's id");
+    let site = Site::new(Mongo::connect(&uri, host).await.expect("the store opens"), host);
+    culvert_queue::attend(site.bus(Role::Queue), std::future::pending()).await;
 }

@@ -14,7 +14,8 @@ fn duty() -> &'static Duty {
 
 fn task(due: Millis) -> Stored<Task> {
     let id = duty().name.to_string();
-    let record = Task { id, due, attempts: 0, finished: None, duration: None, host: None, result: None };
+    let record =
+        Task { id, due, attempts: 0, finished: None, succeeded: None, duration: None, host: None, result: None };
     Stored { record, revision: 1, lease: None }
 }
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use culvert_model::record::{Certificate, CertificateKey, Server, ServerKey};
-use culvert_model::{Id, Slot};
+use culvert_model::record::{Certificate, CertificateKey, Dh, Server, ServerKey};
+use culvert_model::{Id, Slot, group};
 use culvert_records::{Bus, Failure};
 use culvert_wire::helper::{Route, Start};
 use thiserror::Error;
@@ -33,6 +33,15 @@ pub(super) enum Missing {
     /// It has no key.
     #[error("the server's keys are missing: detach its organisation and attach it again")]
     Key,
+    /// The queue has not found its Diffie-Hellman parameters yet.
+    #[error(
+        "the server's Diffie-Hellman parameters are still being searched for: this takes minutes; set `dh` to `group` to \
+         have some at once"
+    )]
+    Dh,
+    /// There is no group of that size.
+    #[error("there is no Diffie-Hellman group of {0} bits: set the server's to 2048, 3072 or 4096")]
+    Group(u16),
     /// The store did not answer.
     #[error("{0}")]
     Store(#[from] Failure),
@@ -50,11 +59,12 @@ pub(super) async fn gather(
     epoch: u64,
     slot: Slot,
 ) -> Result<Start, Missing> {
-    let (server, ca, renegotiate) = {
+    let (server, ca, dh, renegotiate) = {
         let directory = directory.read();
         let server = directory.servers.get(&server).cloned().ok_or(Missing::Server)?;
         let ca = authorities(&directory, &server)?;
-        (server, ca, directory.settings.renegotiate)
+        let dh = diffie_hellman(directory.settings.dh, &server)?;
+        (server, ca, dh, directory.settings.renegotiate)
     };
     let certificate = server.certificate.ok_or(Missing::Certificate)?;
     let leaf = bus.get::<Certificate>(certificate).await?.ok_or(Missing::Certificate)?.record;
@@ -85,7 +95,16 @@ pub(super) async fn gather(
         certificate: leaf.der.0,
         key: key.key.0,
         tls_crypt: shared.tls_crypt.0,
+        dh,
     })
+}
+
+fn diffie_hellman(dh: Dh, server: &Server) -> Result<Option<Vec<u8>>, Missing> {
+    match dh {
+        Dh::None => Ok(None),
+        Dh::Group => group(server.dh_size()).map(Some).ok_or(Missing::Group(server.dh_size())),
+        Dh::Own => server.dh_params.clone().map(|own| Some(own.0)).ok_or(Missing::Dh),
+    }
 }
 
 fn authorities(directory: &Directory, server: &Server) -> Result<Vec<Vec<u8>>, Missing> {

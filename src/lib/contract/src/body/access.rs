@@ -78,7 +78,8 @@ object! {
         ca_pool: i64,
         /// Diffie-Hellman parameters kept ready of each size, 1 to 20.
         dh_pool: i64,
-        /// What servers have for clients that know no elliptic curves: `none`, `group` or `own`.
+        /// What servers have for clients that know no elliptic curves: `none`, `group` or `own`. It takes an RSA `server_key`
+        /// as well, because TLS 1.2 has that exchange with no other.
         dh: String,
         /// The keys of users: `rsa-2048`, `rsa-3072`, `rsa-4096`, `p-256`, `p-384` or `ed25519`.
         user_key: String,

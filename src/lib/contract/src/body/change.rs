@@ -38,6 +38,14 @@ object! {
     }
 }
 
+object! {
+    /// Which job or task.
+    Named {
+        /// Its id, as the list has it.
+        id: String,
+    }
+}
+
 /// What becomes of a user's PIN: true keeps it, text sets it; false, null, empty text and absence remove it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum PinChange {

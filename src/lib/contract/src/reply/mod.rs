@@ -15,7 +15,7 @@ pub use user::{
     KeyLink, PortForward, Profiles, User, UserDetail, UserDevice, UserList, UserPage, UserSearch, UserServer,
     UsersBackground, UsersMade,
 };
-pub use work::{Cluster, Job, Pool, Task};
+pub use work::{Cluster, Job, JobState, Pool, Task};
 
 pub use crate::settings::Settings;
 

@@ -1,33 +1,57 @@
 //! Jobs, tasks and pools. These are ours: times are milliseconds since 1970 by the store's clock.
 
-use culvert_model::record::{Dh, JobState, Purpose, Work};
+use culvert_model::record::{Dh, Progress, Work};
 use culvert_model::{HostId, Id, KeyKind, Millis};
 use serde::Serialize;
+
+/// Where a job is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// Nobody has begun it, or it waits to be tried again.
+    Waiting,
+    /// A host is doing it.
+    Running,
+    /// It rests while its host does something more urgent.
+    Paused,
+    /// It failed too often, and is left until an administrator retries or discards it.
+    Dead,
+    /// Its host is giving it up.
+    Cancelled,
+}
 
 /// Work that waits, is being done, or was given up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Job {
     /// The job's key.
     pub id: String,
-    /// What is to be done.
+    /// What is to be done. Of users who are to be made, none are listed.
     #[serde(flatten)]
     pub work: Work,
     /// 0 if somebody waits for it, 1 for soon, 2 to fill a pool.
     pub priority: u8,
-    /// `open` or `dead`.
+    /// Where it is.
     pub state: JobState,
     /// When it was enqueued.
     pub created: Millis,
+    /// How long ago that was, milliseconds.
+    pub age: Millis,
     /// Not to be tried before.
     pub not_before: Millis,
+    /// Not to be begun after.
+    pub deadline: Option<Millis>,
     /// How often it was begun.
     pub attempts: u16,
+    /// How far it is, if it tells.
+    pub progress: Option<Progress>,
     /// The host that is to take it first.
     pub preferred: Option<HostId>,
-    /// Whether somebody is doing it.
-    pub running: bool,
+    /// The host that is doing it.
+    pub host: Option<HostId>,
+    /// Whether its result is somebody's who waits.
+    pub awaited: bool,
     /// What went wrong last.
-    pub error: Option<String>,
+    pub reason: Option<String>,
 }
 
 /// A task that one host of all runs when it is due.
@@ -43,27 +67,35 @@ pub struct Task {
     pub attempts: u16,
     /// When it last ended.
     pub finished: Option<Millis>,
-    /// How long that took, milliseconds.
+    /// When it last ended and had done what it is for.
+    pub succeeded: Option<Millis>,
+    /// How long the last run took, milliseconds.
     pub duration: Option<Millis>,
-    /// The host that ran it.
+    /// The host that is running it, or ran it last.
     pub host: Option<HostId>,
     /// What it did, or what went wrong.
     pub result: Option<String>,
 }
 
-/// Certificates kept ready.
+/// What is kept ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Pool {
-    /// The organisation's id.
-    pub organization: Id,
+    /// `authority`, `client`, `server` or `dh_params`.
+    pub pool: &'static str,
+    /// The organisation whose it is, if it is one's.
+    pub organization: Option<Id>,
     /// Its name.
-    pub organization_name: String,
-    /// What they are for.
-    pub purpose: Purpose,
+    pub organization_name: Option<String>,
+    /// The size of Diffie-Hellman parameters.
+    pub bits: Option<u16>,
+    /// How many there are to be.
+    pub level: u16,
     /// How many there are.
     pub ready: u64,
-    /// How many there are to be.
-    pub level: u64,
+    /// How many are being made, or wait to be.
+    pub coming: u64,
+    /// How many could not be made: see the jobs that are dead.
+    pub dead: u64,
 }
 
 /// The cluster's own settings.

@@ -135,7 +135,8 @@ impl Host {
     pub const RENEWAL: Millis = 2_000;
 }
 
-/// What servers have for clients that know no elliptic curves. Each is a finite-field Diffie-Hellman exchange.
+/// What servers have for clients that know no elliptic curves. Each is a finite-field Diffie-Hellman exchange, which TLS 1.2
+/// has with RSA keys only: such clients need an RSA [`Settings::server_key`] as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Dh {

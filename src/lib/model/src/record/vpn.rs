@@ -108,6 +108,15 @@ pub struct Server {
 }
 record!(Server);
 
+impl Server {
+    /// The size of the Diffie-Hellman parameters that it gets: what is smaller than 2048 bits can be broken (RFC 8247,
+    /// section 2.4).
+    #[must_use]
+    pub const fn dh_size(&self) -> u16 {
+        if self.dh_param_bits < 2048 { 2048 } else { self.dh_param_bits }
+    }
+}
+
 /// Diffie-Hellman parameters that wait for a server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DhParams {

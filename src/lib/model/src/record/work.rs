@@ -275,6 +275,9 @@ pub struct Task {
     pub attempts: u16,
     /// When it last ended, likewise.
     pub finished: Option<Millis>,
+    /// When it last ended and had done what it is for, likewise.
+    #[serde(default)]
+    pub succeeded: Option<Millis>,
     /// How long that took.
     pub duration: Option<Millis>,
     /// The host that ran it.

@@ -1,0 +1,127 @@
+//! Servers with Diffie-Hellman parameters of their own.
+
+use culvert_model::record::{DhParams, Job, JobState, Priority, Server, Work};
+use culvert_model::{Bytes, Id, Role};
+use culvert_records::{Query, delete, insert, update};
+use serde_json::{Value, json};
+
+use crate::kit::{Console, World, until};
+use crate::pools::ways;
+
+fn new(bits: u16) -> Value {
+    json!({ "name": "office", "protocol": "udp", "cipher": "aes256", "hash": "sha256", "dh_param_bits": bits })
+}
+
+async fn own(world: &World) -> Console {
+    let console = world.log_in().await;
+    world.ask(&console, "PUT", "/v1/settings", Some(json!({ "dh": "own", "dh_pool": 1 }))).await.good();
+    console
+}
+
+async fn create(world: &World, console: &Console, bits: u16) -> (String, String) {
+    let server = world.ask(console, "POST", "/server", Some(new(bits))).await.good();
+    let text = |field: &str| server[field].as_str().expect("text").to_owned();
+    (text("id"), text("status"))
+}
+
+/// A real search, which a server reserves while it is under way. It takes some seconds of a processor's time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_search_that_is_under_way_becomes_the_servers() {
+    let world = World::new().await;
+    let console = own(&world).await;
+    world.start_pools();
+    world.start_queue();
+    until("a search", async || {
+        let jobs = world.get(&console, "/v1/jobs").await.good();
+        let search = jobs.as_array()?.iter().find(|job| job["what"] == "dh_params")?.clone();
+        (search["state"] == "running").then_some(())
+    })
+    .await;
+    let (server, status) = create(&world, &console, 2048).await;
+    assert_eq!(status, "pending");
+    assert_eq!(ways(&world, "dh_params"), [0, 1, 0]);
+    let job = world.api.bus.get::<Job>("dh-params/2048/0").await.expect("a store").expect("it is under way").record;
+    assert_eq!((job.reserved.as_deref(), job.priority), (Some(server.as_str()), Priority::High));
+    let path = format!("/server/{server}");
+    until("its parameters", async || (world.get(&console, &path).await.good()["status"] == "offline").then_some(()))
+        .await;
+    let server = world.api.bus.get::<Server>(&server).await.expect("a store").expect("it is there").record;
+    assert!(server.dh_params.is_some_and(|params| params.0.len() > 256));
+    assert_eq!(world.api.bus.count::<DhParams>(Query::by("by_bits")).await.expect("a number"), 0, "they are its own");
+}
+
+#[tokio::test]
+async fn ready_ones_are_the_servers_at_once() {
+    let world = World::new().await;
+    let console = own(&world).await;
+    let queue = world.has(Role::Queue);
+    let ready = DhParams { id: Id::new(), bits: 2048, reserved: None, der: Bytes(vec![7]) };
+    queue.insert(&ready).await.expect("new ones");
+    // The smallest that anybody gets.
+    let (server, status) = create(&world, &console, 1024).await;
+    assert_eq!((status.as_str(), ways(&world, "dh_params")), ("offline", [1, 0, 0]));
+    let stored = world.api.bus.get::<Server>(&server).await.expect("a store").expect("it is there").record;
+    assert_eq!(stored.dh_params, Some(Bytes(vec![7])));
+    assert_eq!(queue.count::<DhParams>(Query::by("by_bits")).await.expect("a number"), 0);
+    assert_eq!(queue.count::<Job>(Query::by("by_state")).await.expect("a number"), 0);
+}
+
+/// The server waits, and asks for nothing twice; another size is another order, and the former one is not made.
+#[tokio::test]
+async fn without_any_a_job_is_made_that_outlives_whoever_ordered_it() {
+    let world = World::new().await;
+    let console = own(&world).await;
+    let queue = world.has(Role::Queue);
+    let (server, status) = create(&world, &console, 4096).await;
+    assert_eq!((status.as_str(), ways(&world, "dh_params")), ("pending", [0, 0, 1]));
+    let order = async || {
+        let mut jobs = queue.list::<Job>(Query::all()).await.expect("jobs");
+        assert_eq!(jobs.len(), 1, "{jobs:?}");
+        jobs.remove(0)
+    };
+    let ordered = order().await;
+    assert_eq!((&ordered.record.work, ordered.record.priority), (&Work::DhParams { bits: 4096 }, Priority::High));
+    assert_eq!((ordered.record.reserved.as_deref(), ordered.record.deadline), (Some(server.as_str()), None));
+    let start = format!("/server/{server}/operation/start");
+    assert_eq!(world.ask(&console, "PUT", &start, None).await.bad(503), "server_dh_pending");
+    assert_eq!(order().await.record.id, ordered.record.id);
+
+    let path = format!("/server/{server}");
+    assert_eq!(world.ask(&console, "PUT", &path, Some(new(3072))).await.good()["status"], "pending");
+    let ordered = order().await;
+    assert_eq!(ordered.record.work, Work::DhParams { bits: 3072 });
+
+    // As the queue does it, while no api need be there.
+    let mut waiting = queue.get::<Server>(&server).await.expect("a store").expect("it is there");
+    waiting.record.dh_params = Some(Bytes(vec![9]));
+    let made = update(&waiting.record, waiting.unchanged());
+    queue.write(vec![made, delete::<Job>(&ordered.record.id, ordered.unchanged())]).await.expect("it is done");
+    assert_eq!(world.get(&console, &path).await.good()["status"], "offline");
+    assert_eq!(world.ask(&console, "PUT", &start, None).await.bad(400), "server_no_organization", "nothing is pending");
+    assert_eq!(world.ask(&console, "PUT", &path, Some(new(3072))).await.good()["status"], "offline", "they are kept");
+}
+
+/// Whoever deletes a server takes its order back, and a dead job does not count as one.
+#[tokio::test]
+async fn orders_that_nobody_needs_or_that_died() {
+    let world = World::new().await;
+    let console = own(&world).await;
+    let queue = world.has(Role::Queue);
+    let slot = Job::new("dh-params/2048/0".into(), Work::DhParams { bits: 2048 }, Priority::Low, 1);
+    queue.write(vec![insert(&slot)]).await.expect("a new job");
+    let (server, _) = create(&world, &console, 2048).await;
+    assert_eq!(ways(&world, "dh_params"), [0, 1, 0]);
+    let mut job = queue.get::<Job>(&slot.id).await.expect("a store").expect("it is there");
+    assert_eq!(job.record.reserved, Some(server.clone()));
+    job.record.state = JobState::Dead;
+    queue.update(&mut job).await.expect("nobody else changes it");
+    // Starting it asks anew.
+    let start = format!("/server/{server}/operation/start");
+    assert_eq!(world.ask(&console, "PUT", &start, None).await.bad(503), "server_dh_pending");
+    assert_eq!(ways(&world, "dh_params"), [0, 1, 1]);
+    assert_eq!(queue.list::<Job>(Query::all()).await.expect("jobs").len(), 2);
+    world.ask(&console, "DELETE", &format!("/server/{server}"), None).await.good();
+    let left = queue.list::<Job>(Query::all()).await.expect("jobs");
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!((&left[0].record.id, left[0].record.state, &left[0].record.reserved), (&slot.id, JobState::Dead, &None));
+}
