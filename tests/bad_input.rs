@@ -42,7 +42,7 @@ fn what_does_not_fit_is_refused_and_changes_nothing() -> Result<()> {
     // Few bytes that would become many, of somebody who need not have logged in.
     let many = json!(vec![json!({}); 20_000]);
     let answer = console.ask(Method::POST, &format!("/user/{organization}/multi"), Some(&many))?;
-    ensure!(answer.status == 400 && answer.text().contains("at most 500"), "{}", answer.text());
+    ensure!(answer.status == 400 && answer.text().contains("at most 5000"), "{}", answer.text());
     let (code, text) = status(Method::POST, "/server", json, b"{\"name\":\"x\",\"port\":\"1194\"}")?;
     ensure!(code == 400 && text.contains("port"), "{code} {text}");
     let invalid =

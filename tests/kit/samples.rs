@@ -104,7 +104,7 @@ fn of_servers(kind: Kind) -> Value {
         Kind::Instance => json!({
             "id": format!("{ID}-0"), "server": ID, "host": HOST, "slot": 3, "state": "online", "since": 1, "reason": "x",
         }),
-        Kind::Address => json!({ "id": "a/1", "server": ID, "user": ID, "address": "10.8.0.2" }),
+        Kind::Address => json!({ "id": "a/1", "server": ID, "user": ID, "address": "10.8.0.2", "next": null }),
         Kind::Connection => json!({
             "id": ID, "server": ID, "host": HOST, "user": ID, "organization": ID, "client": 4,
             "real_address": "192.0.2.7:1194", "virtual_address": "10.8.0.2", "platform": "linux", "device_name": "d",

@@ -7,7 +7,7 @@ use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
 use http::StatusCode;
 use subtle::ConstantTimeEq;
-use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
@@ -70,6 +70,18 @@ impl Hasher {
         self.compute(move || hash(&secret, cost)).await
     }
 
+    /// The same for one of many, each of which is hashed after the one before: it waits for its turn, and takes nobody's
+    /// place in the queue.
+    ///
+    /// # Errors
+    ///
+    /// The process is ending.
+    pub async fn hash_in_turn(&self, secret: &str, cost: Cost) -> Answer<String> {
+        let secret = Zeroizing::new(secret.to_owned());
+        let turn = Arc::clone(&self.turns).acquire_owned().await.map_err(|_| crowded())?;
+        Self::work(turn, move || hash(&secret, cost)).await
+    }
+
     /// Whether a hash is that of this secret. Without a hash it takes as long, and is not.
     ///
     /// # Errors
@@ -96,7 +108,14 @@ impl Hasher {
             Ok(Ok(turn)) => turn,
             _ => return Err(crowded()),
         };
-        // The turn goes along: who gives up waiting does not let another in while the work is still going on.
+        Self::work(turn, work).await
+    }
+
+    /// The turn goes along: who gives up waiting does not let another in while the work is still going on.
+    async fn work<T: Send + 'static>(
+        turn: OwnedSemaphorePermit,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Answer<T> {
         let work = move || {
             let result = work();
             drop(turn);

@@ -105,11 +105,7 @@ handlers! {
         Ok(vec![user::show_whole(api, user).await?].into())
     };
     UserCreateMany => |api, asked| {
-        let mut shown = Vec::with_capacity(asked.body.len());
-        for user in user::create_many(api, asked.path.0, &asked.body).await? {
-            shown.push(user::show_whole(api, user).await?);
-        }
-        Ok(reply::UsersMade::Now(shown).into())
+        Ok(user::create_many(api, asked.path.0, &asked.body).await?.into())
     };
     UserUpdate => |api, asked| {
         let user = user::update(api, asked.path.0, asked.path.1, &asked.body).await?;

@@ -61,7 +61,7 @@ const TABLE: &[Line] = &[
     // The api removes an organisation's CA key along with it, but never sees it.
     line(Kind::CaKey,           Secret, "d",     "",    "sid",  "d",     ""),
     line(Kind::User,            Plain,  "riud",  "",    "riu",  "rd",    "ru"),
-    line(Kind::UserSecret,      Secret, "siud",  "",    "",     "d",     "s"),
+    line(Kind::UserSecret,      Secret, "siud",  "",    "d",    "d",     "s"),
     line(Kind::Certificate,     Plain,  "riud",  "r",   "riud", "rud",   "r"),
     // The api puts keys into profiles; vpn gets the keys of servers and no user's.
     line(Kind::CertificateKey,  Secret, "sd",    "",    "id",   "d",     "k"),

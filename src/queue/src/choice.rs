@@ -67,7 +67,11 @@ impl Held {
     pub fn of(job: &Job) -> Self {
         let heavy = !matches!(
             job.work,
-            Work::Crl { .. } | Work::AssignPool { .. } | Work::AssignAddress { .. } | Work::UnassignAddress { .. }
+            Work::Crl { .. }
+                | Work::AssignPool { .. }
+                | Work::AssignAddresses { .. }
+                | Work::AssignAddress { .. }
+                | Work::UnassignAddress { .. }
         );
         Self { urgency: Urgency::of(job), heavy, suspect: job.begun.is_some() }
     }

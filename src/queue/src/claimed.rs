@@ -139,7 +139,10 @@ impl Claimed {
     async fn again(&mut self, failure: Failure) -> Result<(), Trouble> {
         match failure {
             // Somebody changed the job, or what the result goes into.
-            Failure::Refused { why: Refusal::Stale { .. } | Refusal::Exists | Refusal::Missing, .. } => {}
+            Failure::Refused {
+                why: Refusal::Stale { .. } | Refusal::Exists | Refusal::Missing | Refusal::Taken { .. },
+                ..
+            } => {}
             // The lease ended by the store's clock; whoever keeps it will hear of that, too.
             Failure::Refused { why: Refusal::NotHeld { .. }, .. } => sleep(PAUSE).await,
             failure if failure.outage() => sleep(PAUSE).await,

@@ -147,7 +147,7 @@ async fn every_task_of_the_table_runs() {
         let session = Session { id: id.into(), admin: Id::new(), created: 0, expires };
         cluster.api().insert(&session).await.expect("a new session");
     }
-    let address = Address { id: "one".into(), server: Id::new(), user: Id::new(), address: Ipv4Addr::new(10, 0, 0, 2) };
+    let address = Address { id: "one".into(), ..Address::new(Id::new(), Id::new(), 0, Ipv4Addr::new(10, 0, 0, 2)) };
     cluster.api().insert(&address).await.expect("a new address");
     let orphan = user(Id::new());
     cluster.api().insert(&orphan).await.expect("a new user");

@@ -6,14 +6,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use culvert_model::Protocol;
+use culvert_model::network::gateway;
 use culvert_model::record::{Server, User};
-use ipnet::{IpNet, Ipv4Net};
-
-/// The server's own address in its clients' network.
-#[must_use]
-pub fn gateway(network: Ipv4Net) -> Ipv4Addr {
-    Ipv4Addr::from(u32::from(network.network()).saturating_add(1))
-}
+use ipnet::IpNet;
 
 /// The options for one client.
 #[must_use]

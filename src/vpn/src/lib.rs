@@ -1,6 +1,6 @@
 //! The VPN servers of a host: which of them run here, who may connect, and what a client gets.
 //!
-//! Decisions are pure and stand in `plan`, `authority::standing`, `grant`, `addresses::free` and `instance::session`;
+//! Decisions are pure and stand in `plan`, `authority::standing`, `grant`, `culvert_model::network` and `instance::session`;
 //! the rest waits, reads and writes.
 
 pub mod addresses;

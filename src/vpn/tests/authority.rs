@@ -128,12 +128,7 @@ async fn a_new_client_costs_one_store_operation() {
 #[tokio::test]
 async fn another_host_may_be_faster_with_an_address() {
     let world = World::new(|_| {}).await;
-    let record = Address {
-        id: format!("{}-{}-0", records::id(200), records::id(3)),
-        server: records::id(200),
-        user: records::id(3),
-        address: Ipv4Addr::new(10, 201, 0, 2),
-    };
+    let record = Address::new(records::id(200), records::id(3), 0, Ipv4Addr::new(10, 201, 0, 2));
     world.bus.put(&record);
     assert_eq!(world.address(1, 1).await, Ipv4Addr::new(10, 201, 0, 3));
     assert_eq!(world.address(2, 3).await, Ipv4Addr::new(10, 201, 0, 2));
@@ -141,12 +136,34 @@ async fn another_host_may_be_faster_with_an_address() {
 
 #[tokio::test]
 async fn an_address_of_another_network_is_replaced() {
-    let id = format!("{}-{}-0", records::id(200), records::id(1));
-    let address = Ipv4Addr::new(10, 9, 9, 9);
-    let old = Address { id, server: records::id(200), user: records::id(1), address };
+    let old = Address::new(records::id(200), records::id(1), 0, Ipv4Addr::new(10, 9, 9, 9));
     let world = World::new(|bus| bus.put(&old)).await;
     assert_eq!(world.address(1, 1).await, Ipv4Addr::new(10, 201, 0, 2));
     assert_eq!(world.bus.all::<Address>().len(), 1);
+}
+
+#[tokio::test]
+async fn while_the_network_is_changed_addresses_are_kept_and_none_is_given() {
+    let held = Address {
+        next: Some(Ipv4Addr::new(10, 77, 0, 9)),
+        ..Address::new(records::id(200), records::id(1), 0, Ipv4Addr::new(10, 201, 0, 9))
+    };
+    let moved = Address {
+        next: Some(Ipv4Addr::new(10, 201, 0, 8)),
+        ..Address::new(records::id(200), records::id(3), 0, Ipv4Addr::new(10, 99, 0, 8))
+    };
+    let world = World::new(|bus| {
+        bus.put(&held);
+        bus.put(&moved);
+        let mut server = records::server();
+        server.network_lock = Some("job".into());
+        bus.put(&server);
+    })
+    .await;
+    assert_eq!(world.address(1, 1).await, Ipv4Addr::new(10, 201, 0, 9));
+    assert_eq!(world.address(3, 3).await, Ipv4Addr::new(10, 201, 0, 8), "the server has been moved here already");
+    assert!(matches!(world.ask(2, 2, &[]).await, Verdict::Later));
+    assert_eq!(world.bus.all::<Address>().len(), 2);
 }
 
 #[tokio::test]

@@ -1,7 +1,9 @@
 //! Removing an organisation with everything under it. Each step can be repeated: who is interrupted asks again.
 
 use culvert_model::Id;
-use culvert_model::record::{CaKey, Certificate, CertificateKey, Job, Organization, OrganizationSecret, Server, User};
+use culvert_model::record::{
+    CaKey, Certificate, CertificateKey, Job, Organization, OrganizationSecret, Server, User, Work,
+};
 use culvert_records::{Failure, Query};
 
 use crate::answer::{Answer, No};
@@ -52,6 +54,9 @@ async fn remove_users(api: &Api, organization: Id) -> Answer<()> {
 async fn remove_jobs(api: &Api, id: Id) -> Answer<()> {
     for job in api.bus.list::<Job>(Query::by("by_state")).await? {
         if job.record.work.organization() == Some(id) {
+            if let Work::Users { users, .. } = &job.record.work {
+                user::forget(api, users).await?;
+            }
             api.bus.delete::<Job>(&job.record.id).await?;
         }
     }

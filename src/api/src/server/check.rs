@@ -95,6 +95,11 @@ fn whole<'a>(
     if old.is_some_and(|old| old.online && !changeable_online(old, server)) {
         return Err(No::bad("server_not_offline", "Stop the server before you change this."));
     }
+    if old.is_some_and(|old| old.network_lock.is_some() && old.network != server.network) {
+        let text =
+            "The server is being moved into another network already. Wait until that has ended, or cancel the job.";
+        return Err(No::field("network", "server_network_locked", text));
+    }
     if others.clone().any(|other| network::overlap(other.network, server.network)) {
         let text = "Another server's network overlaps with this one. Choose another.";
         return Err(No::field("network", "network_in_use", text));

@@ -49,14 +49,11 @@ pub async fn write(api: &Api, mut server: Server, writes: impl Fn(&Server) -> Ve
 pub async fn change<R>(api: &Api, id: Id, mut change: impl FnMut(&mut Server) -> Answer<R>) -> Answer<(Server, R)> {
     for _ in 0..5 {
         let stored = api.have::<Server>(id, "server").await?;
-        let before = stored.record.dh_size();
         let mut server = stored.record.clone();
         let result = change(&mut server)?;
         match write(api, server, |server| vec![update(server, stored.unchanged())]).await {
             Ok(server) => {
-                if server.dh_size() != before {
-                    give_up(api, id, before).await;
-                }
+                changed(api, &stored.record, &server).await;
                 return Ok((server, result));
             }
             Err(no) if no.status == StatusCode::CONFLICT => {}
@@ -83,6 +80,13 @@ pub async fn provide(api: &Api, id: Id) -> Answer<()> {
         return Err(No { later: true, ..No::new(StatusCode::SERVICE_UNAVAILABLE, "server_dh_pending", text) });
     }
     Ok(())
+}
+
+/// What a server waited for before it was changed, it may not any more.
+pub async fn changed(api: &Api, old: &Server, new: &Server) {
+    if new.dh_size() != old.dh_size() {
+        give_up(api, old.id, old.dh_size()).await;
+    }
 }
 
 /// A server does not wait for parameters of this size any more.

@@ -3,6 +3,7 @@
 mod check;
 mod dh;
 mod host;
+mod moving;
 mod network;
 mod operation;
 mod organization;
@@ -10,11 +11,14 @@ mod output;
 pub mod route;
 mod view;
 
+use std::iter;
+
 use culvert_contract::body::ServerChange;
 use culvert_model::Bytes;
 use culvert_model::Id;
-use culvert_model::record::{Address, Output, Server, ServerKey};
-use culvert_records::{Guard, Query, Write, delete, insert};
+use culvert_model::record::{Address, Job, Output, Priority, Server, ServerKey, Work};
+use culvert_records::{Guard, Query, Write, delete, insert, update as replace};
+use http::StatusCode;
 
 pub use host::{attach_host, detach_host, hosts};
 pub use operation::{halt, operate};
@@ -36,40 +40,73 @@ pub async fn list(api: &Api) -> Answer<Vec<Server>> {
     Ok(all.into_iter().map(|stored| stored.record).collect())
 }
 
+/// The servers that an organisation is attached to, by name.
+///
+/// # Errors
+///
+/// The store can't be reached.
+pub async fn attached(api: &Api, organization: Id) -> Answer<Vec<Server>> {
+    let all = list(api).await?;
+    Ok(all.into_iter().filter(|server| server.organizations.contains(&organization)).collect())
+}
+
+/// All servers, and those that are being moved into another network once more, as they will be.
+async fn neighbours(api: &Api) -> Answer<Vec<Server>> {
+    let mut all = list(api).await?;
+    all.extend(moving::destinations(api, &all).await?);
+    Ok(all)
+}
+
 /// Makes a server on this host, with the default routes.
 ///
 /// # Errors
 ///
 /// It may not be so, or the store can't be reached.
 pub async fn create(api: &Api, change: &ServerChange) -> Answer<Server> {
-    let server = check::plan(None, change, &list(api).await?, api.host().await?)?;
+    let server = check::plan(None, change, &neighbours(api).await?, api.host().await?)?;
     let key = ServerKey { id: server.id, tls_crypt: Bytes(random::bytes::<256>().to_vec()) };
     let server = dh::write(api, server, |server| vec![insert(server), insert(&key)]).await?;
     api.note(format!("Server {} was created.", server.name)).await;
     Ok(server)
 }
 
-/// Changes a server.
+/// Changes a server. A change of its network waits for the addresses of its users.
 ///
 /// # Errors
 ///
 /// It may not be so, is not there, or the store can't be reached.
 pub async fn update(api: &Api, id: Id, change: &ServerChange) -> Answer<Server> {
-    let others = list(api).await?;
+    let others = neighbours(api).await?;
     let host = api.host().await?;
-    let (server, moved) = dh::change(api, id, |server| {
-        let new = check::plan(Some(server), change, &others, host)?;
-        let moved = new.network != server.network;
-        *server = new;
-        Ok(moved)
-    })
-    .await?;
-    if moved {
-        // Nobody keeps an address of the former network.
-        forget_addresses(api, id).await?;
+    for _ in 0..5 {
+        let stored = api.have::<Server>(id, "server").await?;
+        let planned = check::plan(Some(&stored.record), change, &others, host)?;
+        let (server, job) = moving::prepare(api, &stored.record, planned).await?;
+        let writes = |server: &Server| {
+            let write = replace(server, stored.unchanged());
+            iter::once(write).chain(job.as_ref().map(insert)).collect()
+        };
+        match dh::write(api, server, writes).await {
+            Ok(server) => {
+                dh::changed(api, &stored.record, &server).await;
+                api.note(format!("Server {} was changed.", server.name)).await;
+                return match job {
+                    Some(job) => moving::wait(api, id, &job).await,
+                    None => Ok(server),
+                };
+            }
+            Err(no) if no.status == StatusCode::CONFLICT => {}
+            Err(no) => return Err(no),
+        }
     }
-    api.note(format!("Server {} was changed.", server.name)).await;
-    Ok(server)
+    Err(No::raced())
+}
+
+/// The write that has the addresses of a server's users brought up to date.
+async fn assign_addresses(api: &Api, server: Id) -> Answer<Write> {
+    let work = Work::AssignAddresses { server };
+    let job = Job::new(Job::of_addresses(server), work, Priority::Normal, api.now().await?);
+    Ok(culvert_jobs::anew(&api.bus, job).await?)
 }
 
 /// Stops a server and removes it with all that is its own.

@@ -94,6 +94,10 @@ fn startable(server: &Server) -> Answer<()> {
         ("server_no_organization", "Attach an organization before you start the server.")
     } else if server.hosts.is_empty() {
         ("server_no_host", "Attach a host before you start the server.")
+    } else if server.network_lock.is_some() {
+        let text =
+            "The addresses of the server's users are being moved into another network. Start it when that has ended.";
+        ("server_network_locked", text)
     } else {
         return Ok(());
     };

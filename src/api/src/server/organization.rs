@@ -31,7 +31,7 @@ pub async fn organizations(api: &Api, server: Id) -> Answer<Vec<reply::ServerOrg
     Ok(shown)
 }
 
-/// Attaches an organisation. A server without a certificate takes one of it.
+/// Attaches an organisation, whose users get addresses. A server without a certificate takes one of it.
 ///
 /// # Errors
 ///
@@ -58,7 +58,8 @@ pub async fn attach(api: &Api, server: Id, organization: Id) -> Answer<reply::Se
                 server.organizations.push(organization);
             }
         };
-        if write(api, stored, organization, Vec::new(), with).await? {
+        let addresses = super::assign_addresses(api, server).await?;
+        if write(api, stored, organization, vec![addresses], with).await? {
             api.note(format!("Organization {name} was attached to a server.")).await;
             return Ok(reply::ServerOrg { id: organization, name, server });
         }
@@ -66,7 +67,7 @@ pub async fn attach(api: &Api, server: Id, organization: Id) -> Answer<reply::Se
     Err(No::raced())
 }
 
-/// Detaches an organisation. Where it signed the server's certificate, another takes over.
+/// Detaches an organisation, whose users lose their addresses. Where it signed the server's certificate, another takes over.
 ///
 /// # Errors
 ///
@@ -87,7 +88,7 @@ pub async fn detach(api: &Api, server: Id, organization: Id, force: bool) -> Ans
         let others = stored.record.organizations.iter().copied();
         let next = others.into_iter().find(|other| *other != organization);
         let mut stored = stored;
-        let mut gone = Vec::new();
+        let mut gone = vec![super::assign_addresses(api, server).await?];
         if signer.is_none_or(|signer| signer == organization) {
             gone.extend(
                 stored

@@ -1,13 +1,14 @@
 //! Users as lists, pages and searches, with what they are doing.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::time::Instant;
 
 use culvert_contract::query::UserFilter;
 use culvert_contract::reply::{UserDetail, UserList, UserPage, UserSearch, UserServer};
 use culvert_model::Id;
-use culvert_model::record::{Connection, Organization, Server, User, UserSecret};
-use culvert_records::Query;
+use culvert_model::record::{Address, Connection, Organization, Server, User, UserSecret};
+use culvert_records::{Query, Stored};
 
 use super::show;
 use crate::answer::Answer;
@@ -33,7 +34,7 @@ pub async fn list(api: &Api, id: Id, filter: &UserFilter) -> Answer<UserList> {
     if filter.last_active == Some(true) {
         users.sort_by_key(|user| user.last_active);
     }
-    let servers = attached(api, id).await?;
+    let servers = server::attached(api, id).await?;
     if let Some(search) = &filter.search {
         let status = search.strip_prefix("status:").map(|text| text.split(':').next() == Some("online"));
         let online = match status {
@@ -89,18 +90,13 @@ fn matches(user: &User, search: &str, online: bool) -> bool {
 pub async fn detail(api: &Api, organization: Id, id: Id) -> Answer<UserDetail> {
     let user = user::find(api, organization, id).await?.record;
     let shown = user::organization(api, organization).await?;
-    let servers = attached(api, organization).await?;
+    let servers = server::attached(api, organization).await?;
     let secret = api.bus.get::<UserSecret>(id).await?;
     let connections = connections(api, std::slice::from_ref(&user), FEW).await?;
-    let mut detail = tell(&shown, user, &servers, &connections);
+    let addresses = addresses(api, std::slice::from_ref(&user), &servers).await?;
+    let mut detail = tell(&shown, user, &servers, &connections, &addresses);
     detail.user.otp_secret = secret.and_then(|secret| secret.record.otp_secret);
     Ok(detail)
-}
-
-/// The servers that an organisation is attached to, by name.
-async fn attached(api: &Api, organization: Id) -> Answer<Vec<Server>> {
-    let all = server::list(api).await?;
-    Ok(all.into_iter().filter(|server| server.organizations.contains(&organization)).collect())
 }
 
 type Connections = BTreeMap<Id, Vec<Connection>>;
@@ -127,14 +123,42 @@ async fn details(
     servers: &[Server],
 ) -> Answer<Vec<UserDetail>> {
     let connections = connections(api, &users, FEW).await?;
-    Ok(users.into_iter().map(|user| tell(organization, user, servers, &connections)).collect())
+    let addresses = addresses(api, &users, servers).await?;
+    Ok(users.into_iter().map(|user| tell(organization, user, servers, &connections, &addresses)).collect())
 }
 
-fn tell(organization: &Organization, user: User, servers: &[Server], connections: &Connections) -> UserDetail {
+/// The addresses of users' first devices, by the records' ids.
+type Addresses = BTreeMap<String, Address>;
+
+/// Those of these users on these servers.
+async fn addresses(api: &Api, users: &[User], servers: &[Server]) -> Answer<Addresses> {
+    let mut found = Addresses::new();
+    let mut take =
+        |all: Vec<Stored<Address>>| found.extend(all.into_iter().map(|it| (it.record.id.clone(), it.record)));
+    if users.len() <= FEW {
+        for user in users {
+            take(api.bus.list::<Address>(Query::by("by_user").equal(user.id)).await?);
+        }
+    } else {
+        for server in servers {
+            take(api.bus.list::<Address>(Query::by("by_address").equal(server.id)).await?);
+        }
+    }
+    Ok(found)
+}
+
+fn tell(
+    organization: &Organization,
+    user: User,
+    servers: &[Server],
+    connections: &Connections,
+    addresses: &Addresses,
+) -> UserDetail {
     let of = connections.get(&user.id).map_or(&[][..], Vec::as_slice);
     let in_groups =
         |server: &&Server| server.groups.is_empty() || server.groups.iter().any(|group| user.groups.contains(group));
-    let shown: Vec<UserServer> = servers.iter().filter(in_groups).flat_map(|server| on_server(server, of)).collect();
+    let address = |server: &Server| addresses.get(&Address::name(server.id, user.id, 0))?.within(server.network);
+    let shown = servers.iter().filter(in_groups).flat_map(|server| on_server(server, of, address(server))).collect();
     UserDetail {
         gravatar: false,
         audit: false,
@@ -148,8 +172,8 @@ fn tell(organization: &Organization, user: User, servers: &[Server], connections
     }
 }
 
-/// One entry for each connection to the server, or one that says there is none.
-fn on_server(server: &Server, of: &[Connection]) -> Vec<UserServer> {
+/// One entry for each connection to the server, or one that says there is none, with the address that the user will have.
+fn on_server(server: &Server, of: &[Connection], address: Option<Ipv4Addr>) -> Vec<UserServer> {
     let online: Vec<UserServer> = of
         .iter()
         .filter(|connection| connection.server == server.id)
@@ -177,7 +201,7 @@ fn on_server(server: &Server, of: &[Connection]) -> Vec<UserServer> {
         device_name: None,
         platform: None,
         real_address: None,
-        virt_address: None,
+        virt_address: address.map(|address| address.to_string()),
         virt_address6: None,
         connected_since: None,
     }]

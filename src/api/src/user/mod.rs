@@ -8,7 +8,7 @@ use culvert_contract::body::{PinChange, UserChange};
 use culvert_contract::reply;
 use culvert_model::Id;
 use culvert_model::record::{
-    Address, Certificate, CertificateKey, Organization, ProfileLink, Settings, User, UserSecret,
+    Address, Certificate, CertificateKey, NewUser, Organization, ProfileLink, Settings, User, UserSecret,
 };
 use culvert_records::{Failure, Guard, Query, Stored, delete, update as replace};
 
@@ -165,6 +165,18 @@ pub async fn erase(api: &Api, user: &User) -> Answer<()> {
         Ok(_) | Err(Failure::Refused { .. }) => Ok(()),
         Err(failure) => Err(failure.into()),
     }
+}
+
+/// Removes what is in the store of users who are not made any more.
+///
+/// # Errors
+///
+/// The store can't be reached.
+pub async fn forget(api: &Api, users: &[NewUser]) -> Answer<()> {
+    for user in users {
+        api.bus.delete::<UserSecret>(user.id).await?;
+    }
+    Ok(())
 }
 
 /// Makes a new secret for one-time codes.

@@ -12,13 +12,13 @@ use tokio::net::{UnixListener, UnixStream};
 
 use crate::kit::World;
 
-async fn frame(stream: &mut OwnedReadHalf) -> Option<Vec<u8>> {
+pub async fn frame(stream: &mut OwnedReadHalf) -> Option<Vec<u8>> {
     let mut bytes = vec![0; stream.read_u32().await.ok()? as usize];
     stream.read_exact(&mut bytes).await.ok()?;
     Some(bytes)
 }
 
-async fn put(stream: &mut OwnedWriteHalf, bytes: &[u8]) -> Option<()> {
+pub async fn put(stream: &mut OwnedWriteHalf, bytes: &[u8]) -> Option<()> {
     stream.write_u32(u32::try_from(bytes.len()).ok()?).await.ok()?;
     stream.write_all(bytes).await.ok()
 }

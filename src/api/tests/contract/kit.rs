@@ -13,8 +13,9 @@ use culvert_bus::identity::Identity;
 use culvert_bus::server::Server;
 use culvert_bus::store::Store;
 use culvert_bus::store::embedded::Embedded;
-use culvert_model::{HostId, Record, Role};
-use culvert_records::Bus;
+use culvert_model::record::Job;
+use culvert_model::{HostId, Id, Kind, Record, Role};
+use culvert_records::{Bus, Query};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// Everything that runs.
@@ -152,13 +154,46 @@ impl World {
         tokio::spawn(async move { culvert_pools::keep(&bus).await });
     }
 
-    /// Starts a queue besides.
-    pub fn start_queue(&self) {
-        let bus = self.has(Role::Queue);
+    /// Starts a queue besides. Whoever aborts it kills it.
+    pub fn start_queue(&self) -> JoinHandle<()> {
+        let folder = self.folder.path().join(Id::new().to_string());
+        std::fs::create_dir(&folder).expect("a folder");
+        let bus = Self::bus(&self.store, &folder, Role::Queue, self.host, &self.stop);
         let mut stopped = self.stop.subscribe();
         tokio::spawn(culvert_queue::attend(bus, async move {
             let _ = stopped.wait_for(|stop| *stop).await;
-        }));
+        }))
+    }
+
+    /// Starts a queue that dies at its write of this number, from 1: half of them before the bus hears of it, and half
+    /// before it hears of the answer. Says whether it did, or had nothing to do any more.
+    pub async fn doomed_queue(&self, number: usize) -> bool {
+        let folder = self.folder.path().join(Id::new().to_string());
+        std::fs::create_dir(&folder).expect("a folder");
+        // The bus of this role listens there; nobody but what stands between asks it.
+        drop(Self::bus(&self.store, &folder, Role::Queue, self.host, &self.stop));
+        let (before, behind) = (folder.join("before.sock"), folder.join(format!("{}.sock", Role::Queue)));
+        let listener = UnixListener::bind(&before).expect("a socket");
+        let queue = tokio::spawn(culvert_queue::attend(Bus::new(before), std::future::pending()));
+        tokio::select! {
+            () = crate::doomed::until_write(listener, behind, number) => {
+                queue.abort();
+                true
+            }
+            () = self.idle() => {
+                queue.abort();
+                false
+            }
+        }
+    }
+
+    /// Waits until there is no open job.
+    pub async fn idle(&self) {
+        let jobs = || self.api.bus.count::<Job>(Query::by("by_state").equal("open"));
+        let mut watch = self.api.watch(&[Kind::Job], Duration::from_secs(120));
+        while jobs().await.expect("a number") > 0 {
+            assert!(watch.next().await, "jobs are left after two minutes");
+        }
     }
 
     /// Asks.

@@ -2,8 +2,11 @@
 
 mod access;
 mod away;
+mod bulk;
+mod doomed;
 mod hosts;
 mod kit;
+mod moving;
 mod parameters;
 mod pools;
 mod race;

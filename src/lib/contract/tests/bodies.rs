@@ -23,15 +23,6 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The names of the fields of a route's body, by what it is when nothing is sent.
-fn names(route: &culvert_contract::Route) -> Vec<String> {
-    let zero = route.reencode(b"null").expect("null is all zero");
-    match serde_json::from_slice(&zero).expect("JSON") {
-        Value::Object(object) => object.into_iter().map(|(name, _)| name).collect(),
-        _ => Vec::new(),
-    }
-}
-
 proptest! {
     #[test]
     fn what_is_encoded_decodes_to_the_same(
@@ -39,9 +30,9 @@ proptest! {
     ) {
         let routes: Vec<_> = ROUTES.iter().filter(|route| route.takes_body).collect();
         let route = choice.get(&routes);
-        let names = names(route);
-        let start = if names.is_empty() { 0 } else { skip.index(names.len()) };
-        let object: Map<_, _> = names.into_iter().skip(start).zip(values).collect();
+        let names = route.fields.iter().map(ToString::to_string);
+        let start = if route.fields.is_empty() { 0 } else { skip.index(route.fields.len()) };
+        let object: Map<_, _> = names.skip(start).zip(values).collect();
         for body in [Value::Object(object.clone()), Value::Array(vec![Value::Object(object)])] {
             if let Ok(encoded) = route.reencode(&serde_json::to_vec(&body).expect("JSON")) {
                 prop_assert_eq!(route.reencode(&encoded), Ok(encoded));

@@ -66,6 +66,7 @@ pub enum Recipe {
 }
 
 /// An organisation's CA.
+#[derive(Clone)]
 pub struct Issuer {
     /// Its certificate, DER.
     pub certificate: Vec<u8>,

@@ -7,6 +7,7 @@ mod group;
 mod id;
 mod kind;
 mod misread;
+pub mod network;
 pub mod record;
 mod role;
 mod value;

@@ -1,7 +1,9 @@
 //! A certificate of a user or a server, for a pool or for whoever waits.
 
 use culvert_keys::{Issuer, Pair, Recipe};
-use culvert_model::record::{CaKey, Certificate, CertificateKey, CertificateState, Job, Purpose, Settings};
+use culvert_model::record::{
+    CaKey, Certificate, CertificateKey, CertificateState, Job, Organization, Purpose, Settings,
+};
 use culvert_model::{Bytes, Id};
 use culvert_records::{Write, insert};
 use zeroize::Zeroizing;
@@ -10,18 +12,31 @@ use super::{Need, Trouble, settings};
 use crate::Desk;
 
 pub async fn look(desk: &Desk, organization: Id, purpose: Purpose) -> Result<Need, Trouble> {
+    match super::organization(desk, organization).await? {
+        Some(found) => Ok(Need::Make(recipes(desk, found, purpose, [Id::new()]).await?)),
+        None => Ok(Need::Nothing("the organisation is gone")),
+    }
+}
+
+/// One for each subject.
+pub async fn recipes(
+    desk: &Desk,
+    found: Organization,
+    purpose: Purpose,
+    subjects: impl IntoIterator<Item = Id>,
+) -> Result<Vec<Recipe>, Trouble> {
     let (_, now) = desk.bus.here().await?;
-    let Some(record) = super::organization(desk, organization).await? else {
-        return Ok(Need::Nothing("the organisation is gone"));
-    };
+    let organization = found.id;
     let signing = desk.bus.get::<CaKey>(organization).await?;
-    let (Some(certificate), Some(signing)) = (record.ca, signing) else {
+    let (Some(certificate), Some(signing)) = (found.ca, signing) else {
         return Err(Trouble::NotYet("The organisation's CA is not made yet."));
     };
     let Settings { user_key, server_key, leaf_days: days, .. } = settings(desk).await?;
     let key = if purpose == Purpose::Client { user_key } else { server_key };
     let issuer = Issuer { certificate: certificate.0, key: Zeroizing::new(signing.record.key.0) };
-    Ok(Need::Make(vec![Recipe::Certificate { organization, subject: Id::new(), purpose, issuer, key, days, now }]))
+    let recipe =
+        |subject| Recipe::Certificate { organization, subject, purpose, issuer: issuer.clone(), key, days, now };
+    Ok(subjects.into_iter().map(recipe).collect())
 }
 
 pub fn writes(job: &Job, organization: Id, purpose: Purpose, pair: &Pair) -> Vec<Write> {

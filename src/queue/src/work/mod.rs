@@ -4,10 +4,12 @@
 //! the job's removal, guarded by the job's claim. `undo` says what takes back what was done, if the job is given up.
 //! All may be called again at any time, also by another host: they go by what is in the store.
 
+mod addresses;
 mod ca;
 mod certificate;
 mod console;
 mod dh;
+mod users;
 
 use culvert_keys::{Made, Recipe};
 use culvert_model::Id;
@@ -51,12 +53,15 @@ pub enum Need {
 
 /// Reads what the job needs.
 pub async fn look(desk: &Desk, job: &Job) -> Result<Need, Trouble> {
-    match job.work {
+    match &job.work {
         Work::ConsoleCertificate => console::look(desk).await,
-        Work::Ca { organization } => ca::look(desk, organization).await,
+        Work::Ca { organization } => ca::look(desk, *organization).await,
         Work::SpareCa => ca::look_spare(desk).await,
-        Work::Certificate { organization, purpose } => certificate::look(desk, organization, purpose).await,
-        Work::DhParams { bits } => dh::look(desk, job, bits).await,
+        Work::Certificate { organization, purpose } => certificate::look(desk, *organization, *purpose).await,
+        Work::DhParams { bits } => dh::look(desk, job, *bits).await,
+        Work::Users { organization, users } => users::look(desk, *organization, users).await,
+        Work::AssignAddresses { server } | Work::AssignAddress { server, .. } => addresses::look(desk, *server).await,
+        Work::AssignPool { .. } | Work::UnassignAddress { .. } => Ok(Need::Make(Vec::new())),
         _ => Err(Trouble::Failed("This kind of work is not known here.".into())),
     }
 }
@@ -72,14 +77,22 @@ pub async fn writes(desk: &Desk, job: &Job, made: &[Made]) -> Result<Vec<Write>,
             Ok(certificate::writes(job, *organization, *purpose, pair))
         }
         (Work::DhParams { bits }, [Made::DhParams(der)]) => dh::writes(desk, job, *bits, der).await,
+        (Work::Users { organization, users }, made) => users::writes(desk, job, *organization, users, made).await,
+        (Work::AssignPool { server, old, new }, _) => addresses::move_all(desk, job, *server, [*old, *new]).await,
+        (Work::AssignAddresses { server }, _) => addresses::assign_all(desk, *server).await,
+        (Work::AssignAddress { server, user }, _) => addresses::assign(desk, *server, *user).await,
+        (Work::UnassignAddress { server, user }, _) => addresses::unassign(desk, *server, *user).await,
         _ => Ok(Vec::new()),
     }
 }
 
 /// The writes that take back what the job has done so far, when it is cancelled or dies. At most a batch.
-#[allow(clippy::unused_async, reason = "most kinds of work have nothing to take back; those that have read first")]
-pub async fn undo(_desk: &Desk, _job: &Job) -> Result<Vec<Write>, Trouble> {
-    Ok(Vec::new())
+pub async fn undo(desk: &Desk, job: &Job) -> Result<Vec<Write>, Trouble> {
+    match &job.work {
+        Work::AssignPool { server, .. } => addresses::give_up_move(desk, job, *server).await,
+        Work::Users { users, .. } if job.cancelled => users::forget(desk, users).await.map(|()| Vec::new()),
+        _ => Ok(Vec::new()),
+    }
 }
 
 async fn organization(desk: &Desk, id: Id) -> Result<Option<Organization>, Failure> {

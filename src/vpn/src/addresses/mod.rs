@@ -1,18 +1,15 @@
 //! The addresses that a server's users have in its network. An address stays its user's: it is a record, and this is
 //! what the records are known to say.
 
-mod free;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use culvert_model::Id;
+use culvert_model::network::free;
 use culvert_model::record::Address;
-use culvert_records::{Bus, Failure, Guard, Query, Refusal, Stored, update};
+use culvert_records::{Bus, Failure, Query, Refusal, Stored, update};
 use ipnet::Ipv4Net;
-
-pub use free::{lowest_free, usable};
 
 /// How often another host may be faster with an address before a client is told to come again.
 const TRIES: usize = 8;
@@ -41,6 +38,8 @@ struct Known {
 pub enum Trouble {
     /// Everybody else has one, and the network has no more.
     Full,
+    /// The server is being moved into another network: nobody gets a new one meanwhile.
+    Locked,
     /// The store did not answer.
     Store(Failure),
 }
@@ -67,7 +66,9 @@ impl Addresses {
         let all = self.bus.list::<Address>(Query::by("by_address").equal(self.server)).await?;
         let held: BTreeMap<_, _> = all
             .into_iter()
-            .filter_map(|stored| Some(((stored.record.user, number(&stored.record.id)?), stored.record.address)))
+            .filter_map(|Stored { record, .. }| {
+                Some(((record.user, number(&record.id)?), record.within(self.network)?))
+            })
             .collect();
         let mut known = self.known();
         known.used = held.values().copied().collect();
@@ -114,10 +115,16 @@ impl Addresses {
     ///
     /// # Errors
     ///
-    /// The network is full, or the store can't be reached and the address is not known.
-    pub async fn of(&self, user: Id, number: u16) -> Result<Ipv4Addr, Trouble> {
+    /// The network is full, a new address is wanted while the server is `locked`, or the store can't be reached and the
+    /// address is not known.
+    pub async fn of(&self, user: Id, number: u16, locked: bool) -> Result<Ipv4Addr, Trouble> {
         if let Some(address) = self.known_address(user, number) {
             return Ok(address);
+        }
+        if locked {
+            let stored = self.bus.get::<Address>(Address::name(self.server, user, number)).await?;
+            let address = stored.and_then(|stored| stored.record.within(self.network));
+            return address.map(|address| self.note(user, number, address)).ok_or(Trouble::Locked);
         }
         for _ in 0..TRIES {
             let address = match self.reserve() {
@@ -128,8 +135,7 @@ impl Addresses {
                     self.reserve().ok_or(Trouble::Full)?
                 }
             };
-            let id = format!("{}-{user}-{number}", self.server);
-            let record = Address { id, server: self.server, user, address };
+            let record = Address::new(self.server, user, number, address);
             match self.bus.insert(&record).await {
                 Ok(()) => return Ok(self.note(user, number, address)),
                 Err(failure) => {
@@ -149,11 +155,13 @@ impl Addresses {
         match failure.refusal() {
             // The record is there: of another network, or made by another host.
             Some(Refusal::Exists) => match self.bus.get::<Address>(&wanted.id).await? {
-                Some(stored) if usable(self.network, stored.record.address) => {
-                    self.note(wanted.user, number(&wanted.id).unwrap_or(0), stored.record.address);
-                    Ok(())
-                }
-                Some(stored) => self.replace(stored, wanted).await,
+                Some(stored) => match stored.record.within(self.network) {
+                    Some(address) => {
+                        self.note(wanted.user, number(&wanted.id).unwrap_or(0), address);
+                        Ok(())
+                    }
+                    None => self.replace(&stored, wanted).await,
+                },
                 None => Ok(()),
             },
             Some(Refusal::Taken { .. }) => Ok(self.load().await?),
@@ -161,10 +169,8 @@ impl Addresses {
         }
     }
 
-    async fn replace(&self, mut stored: Stored<Address>, wanted: &Address) -> Result<(), Trouble> {
-        stored.record.address = wanted.address;
-        let guard = Guard { revision: Some(stored.revision), claim: None };
-        match self.bus.write(vec![update(&stored.record, guard)]).await {
+    async fn replace(&self, stored: &Stored<Address>, wanted: &Address) -> Result<(), Trouble> {
+        match self.bus.write(vec![update(wanted, stored.unchanged())]).await {
             Ok(_) => {
                 self.note(wanted.user, number(&wanted.id).unwrap_or(0), wanted.address);
                 Ok(())
@@ -175,12 +181,12 @@ impl Addresses {
     }
 
     fn known_address(&self, user: Id, number: u16) -> Option<Ipv4Addr> {
-        self.known().held.get(&(user, number)).copied().filter(|address| usable(self.network, *address))
+        self.known().held.get(&(user, number)).copied()
     }
 
     fn reserve(&self) -> Option<Ipv4Addr> {
         let mut known = self.known();
-        let address = lowest_free(self.network, &known.used)?;
+        let address = free(self.network, &known.used).next()?;
         known.used.insert(address);
         Some(address)
     }

@@ -207,17 +207,18 @@ impl Authority {
     }
 
     async fn address(&self, user: &User, client: u64) -> Result<Ipv4Addr, No> {
-        let (several, most) = {
+        let (several, most, locked) = {
             let directory = self.directory.read();
             let (server, _) = standing(&directory, self.server, user.id)?;
-            (server.multi_device, server.max_devices)
+            (server.multi_device, server.max_devices, server.network_lock.is_some())
         };
         if several && most > 0 && self.addresses.devices(user.id, client) >= most as usize {
             return Err(Denial::TooManyDevices.into());
         }
         let number = self.addresses.choose(client, user.id, several);
-        self.addresses.of(user.id, number).await.map_err(|trouble| match trouble {
+        self.addresses.of(user.id, number, locked).await.map_err(|trouble| match trouble {
             Trouble::Full => Denial::NoAddress.into(),
+            Trouble::Locked => No::Away,
             Trouble::Store(failure) => failure.into(),
         })
     }

@@ -6,6 +6,7 @@ use ipnet::{IpNet, Ipv4Net};
 use serde::{Deserialize, Serialize};
 
 use super::{Bytes, record};
+use crate::network::usable;
 use crate::{Cipher, Digest, HostId, Id, Millis, Port, Protocol, Slot};
 
 /// A network that a server's clients reach through it.
@@ -193,8 +194,32 @@ pub struct Address {
     pub user: Id,
     /// The address.
     pub address: Ipv4Addr,
+    /// The one that it becomes in the network that the server is being moved into. Until then it means nothing.
+    #[serde(default)]
+    pub next: Option<Ipv4Addr>,
 }
 record!(Address);
+
+impl Address {
+    /// Of a user's device of this number.
+    #[must_use]
+    pub fn new(server: Id, user: Id, number: u16, address: Ipv4Addr) -> Self {
+        Self { id: Self::name(server, user, number), server, user, address, next: None }
+    }
+
+    /// The id of the address of a user's device of this number.
+    #[must_use]
+    pub fn name(server: Id, user: Id, number: u16) -> String {
+        format!("{server}-{user}-{number}")
+    }
+
+    /// What it is in the network that the server has: this is what the move into another network turns on. Nothing, if it
+    /// is from a former network.
+    #[must_use]
+    pub fn within(&self, network: Ipv4Net) -> Option<Ipv4Addr> {
+        [Some(self.address), self.next].into_iter().flatten().find(|address| usable(network, *address))
+    }
+}
 
 /// A client that is connected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

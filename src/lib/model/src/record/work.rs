@@ -3,7 +3,7 @@
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-use super::{Purpose, record};
+use super::{Purpose, User, record};
 use crate::{HostId, Id, Millis};
 
 /// How urgent a job is. Smaller sorts first.
@@ -68,6 +68,33 @@ pub struct NewUser {
     pub dns_suffix: Option<String>,
 }
 
+impl NewUser {
+    /// The user, with this certificate.
+    #[must_use]
+    pub fn user(self, organization: Id, certificate: Id) -> User {
+        User {
+            id: self.id,
+            organization,
+            name: self.name,
+            email: self.email,
+            groups: self.groups,
+            disabled: self.disabled,
+            auth_type: "local".into(),
+            yubico_id: None,
+            pin: self.pin,
+            bypass_secondary: self.bypass_secondary,
+            client_to_client: false,
+            mac_addresses: None,
+            dns_servers: self.dns_servers,
+            dns_suffix: self.dns_suffix,
+            port_forwarding: None,
+            network_links: Vec::new(),
+            certificate,
+            last_active: None,
+        }
+    }
+}
+
 /// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
@@ -118,6 +145,11 @@ pub enum Work {
         old: Ipv4Net,
         /// The network that it is to have.
         new: Ipv4Net,
+    },
+    /// Give every user of a server's organisations an address on it, and nobody else.
+    AssignAddresses {
+        /// The server.
+        server: Id,
     },
     /// Give a user an address on a server.
     AssignAddress {
@@ -203,6 +235,12 @@ pub struct Job {
 record!(Job);
 
 impl Job {
+    /// The id of the job that gives the users of a server their addresses.
+    #[must_use]
+    pub fn of_addresses(server: Id) -> String {
+        format!("addresses/{server}")
+    }
+
     /// One that nobody has begun.
     #[must_use]
     pub const fn new(id: String, work: Work, priority: Priority, created: Millis) -> Self {

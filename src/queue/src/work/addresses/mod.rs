@@ -1,0 +1,185 @@
+//! The addresses of a server's users: each has one in the server's network, before the user connects for the first time.
+//!
+//! A server moves into another network like this: its lock names the job; that job writes beside each address the one
+//! that it becomes ([`Address::next`]), which means nothing as yet; then it gives the server its new network, by which all
+//! of them count at once; [`assign_all`] puts them into their places and unlocks. Should the job be given up before that,
+//! the same function finds the old network, throws away what stands beside the addresses, and unlocks.
+
+mod plan;
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use culvert_model::network::{free, usable};
+use culvert_model::record::{Address, Job, JobState, Priority, Server, User, Work};
+use culvert_model::{Id, Kind, Record};
+use culvert_records::{Guard, Query, Stored, Write, delete, insert, update};
+use ipnet::Ipv4Net;
+
+use super::{Need, Trouble};
+use crate::Desk;
+
+/// How many addresses are tried that are likely to be free, before all that are given away are read.
+const TRIES: u64 = 8;
+
+/// For so long, users who were made are gathered before they get their addresses, milliseconds.
+const GATHER: u64 = 1_000;
+
+/// Nobody gets an address while the server is being moved into another network.
+pub async fn look(desk: &Desk, server: Id) -> Result<Need, Trouble> {
+    match desk.bus.get::<Server>(server).await? {
+        Some(server) => unmoving(desk, &server.record).await.map(|()| Need::Make(Vec::new())),
+        None => Ok(Need::Nothing("the server is gone")),
+    }
+}
+
+/// The job that does [`assign_all`], or has whoever is doing it look again.
+pub async fn assign_soon(desk: &Desk, server: Id) -> Result<Write, Trouble> {
+    let (_, now) = desk.bus.here().await?;
+    let id = Job::of_addresses(server);
+    let job = Job { not_before: now + GATHER, ..Job::new(id, Work::AssignAddresses { server }, Priority::Normal, now) };
+    Ok(culvert_jobs::anew(&desk.bus, job).await?)
+}
+
+/// Gives every user of the server's organisations an address, takes away all others', and unlocks a server whose move has
+/// ended, well or not.
+pub async fn assign_all(desk: &Desk, id: Id) -> Result<Vec<Write>, Trouble> {
+    let Some(stored) = desk.bus.get::<Server>(id).await? else { return Ok(Vec::new()) };
+    unmoving(desk, &stored.record).await?;
+    let members = members(desk, &stored.record.organizations).await?;
+    let held = held(desk, id).await?;
+    let mut writes = plan::settle(&stored.record, &members, &held);
+    let unlocked = Server { network_lock: None, ..stored.record.clone() };
+    writes.push(match unlocked == stored.record {
+        // Who attaches an organisation meanwhile wants its users to have addresses, too.
+        true => Write::Check { kind: Kind::Server, id: stored.record.id(), guard: stored.unchanged() },
+        false => update(&unlocked, stored.unchanged()),
+    });
+    Ok(writes)
+}
+
+/// Moves a server into another network: see above.
+pub async fn move_all(desk: &Desk, job: &Job, id: Id, [old, new]: [Ipv4Net; 2]) -> Result<Vec<Write>, Trouble> {
+    let Some(stored) = desk.bus.get::<Server>(id).await? else { return Ok(Vec::new()) };
+    let Server { network, online, ref network_lock, .. } = stored.record;
+    // A job that was given up and is tried again has no lock any more.
+    let ours = network_lock.as_ref().is_none_or(|lock| *lock == job.id);
+    if network != old || online || !ours {
+        return Ok(Vec::new());
+    }
+    let others = desk.bus.list::<Server>(Query::by("by_name")).await?;
+    let overlaps = |other: Ipv4Net| other.contains(&new) || new.contains(&other);
+    if others.iter().any(|other| other.record.id != id && overlaps(other.record.network)) {
+        return Err(Trouble::Failed(format!("The network {new} belongs to another server by now.")));
+    }
+    let held = held(desk, id).await?;
+    let mut writes = plan::stage(&held, [old, new]).ok_or_else(|| {
+        Trouble::Failed(format!("The network {new} has too few addresses for the {} that are given away.", held.len()))
+    })?;
+    let moved = Server { network: new, network_lock: Some(job.id.clone()), ..stored.record.clone() };
+    writes.push(update(&moved, stored.unchanged()));
+    writes.push(assign_now(desk, id).await?);
+    Ok(writes)
+}
+
+/// Has the server unlocked, if it still waits for this job.
+pub async fn give_up_move(desk: &Desk, job: &Job, server: Id) -> Result<Vec<Write>, Trouble> {
+    let stored = desk.bus.get::<Server>(server).await?;
+    match stored.is_some_and(|stored| stored.record.network_lock.as_ref() == Some(&job.id)) {
+        true => Ok(vec![assign_now(desk, server).await?]),
+        false => Ok(Vec::new()),
+    }
+}
+
+async fn assign_now(desk: &Desk, server: Id) -> Result<Write, Trouble> {
+    let (_, now) = desk.bus.here().await?;
+    let job = Job::new(Job::of_addresses(server), Work::AssignAddresses { server }, Priority::High, now);
+    Ok(culvert_jobs::anew(&desk.bus, job).await?)
+}
+
+/// Gives one user an address, if the user may connect to the server and has none.
+pub async fn assign(desk: &Desk, id: Id, user: Id) -> Result<Vec<Write>, Trouble> {
+    let Some(server) = desk.bus.get::<Server>(id).await? else { return Ok(Vec::new()) };
+    unmoving(desk, &server.record).await?;
+    let member = desk.bus.get::<User>(user).await?;
+    if !member.is_some_and(|user| server.record.organizations.contains(&user.record.organization)) {
+        return Ok(Vec::new());
+    }
+    let network = server.record.network;
+    let there = desk.bus.get::<Address>(Address::name(id, user, 0)).await?;
+    if there.as_ref().is_some_and(|there| there.record.within(network).is_some()) {
+        return Ok(Vec::new());
+    }
+    let Some(address) = one_free(desk, &server.record).await? else {
+        return Err(Trouble::Failed(format!("All addresses of the network {network} are given away.")));
+    };
+    let address = Address::new(id, user, 0, address);
+    // The user must still be there: who deletes one takes the addresses away before.
+    let check = Write::Check { kind: Kind::User, id: user.to_string(), guard: Guard::default() };
+    Ok(vec![there.map_or_else(|| insert(&address), |there| update(&address, there.unchanged())), check])
+}
+
+/// Takes a user's addresses on a server away.
+pub async fn unassign(desk: &Desk, server: Id, user: Id) -> Result<Vec<Write>, Trouble> {
+    let held = desk.bus.list::<Address>(Query::by("by_user").equal(user)).await?;
+    let here = held.iter().filter(|held| held.record.server == server);
+    Ok(here.map(|held| delete::<Address>(&held.record.id, held.unchanged())).collect())
+}
+
+/// As long as nobody was deleted, as many addresses are given away as lie before the lowest free one.
+async fn one_free(desk: &Desk, server: &Server) -> Result<Option<Ipv4Addr>, Trouble> {
+    let all = Query::by("by_address").equal(server.id);
+    let given = desk.bus.count::<Address>(all.clone()).await?;
+    for place in given + 2..given + 2 + TRIES {
+        let address =
+            u32::try_from(place).ok().and_then(|place| u32::from(server.network.network()).checked_add(place));
+        let Some(address) = address.map(Ipv4Addr::from).filter(|address| usable(server.network, *address)) else {
+            break;
+        };
+        if desk.bus.count::<Address>(all.clone().equal(address.to_string())).await? == 0 {
+            return Ok(Some(address));
+        }
+    }
+    let used = held(desk, server.id).await?.iter().filter_map(|held| held.record.within(server.network)).collect();
+    Ok(free(server.network, &used).next())
+}
+
+/// The servers that an organisation's users may connect to.
+pub async fn attached(desk: &Desk, organization: Id) -> Result<Vec<Id>, Trouble> {
+    let all = desk.bus.list::<Server>(Query::by("by_name")).await?;
+    let all = all.into_iter().map(|stored| stored.record);
+    Ok(all.filter(|server| server.organizations.contains(&organization)).map(|server| server.id).collect())
+}
+
+/// Unless the server is being moved into another network.
+async fn unmoving(desk: &Desk, server: &Server) -> Result<(), Trouble> {
+    let Some(lock) = &server.network_lock else { return Ok(()) };
+    match desk.bus.get::<Job>(lock).await? {
+        Some(job) if job.record.state == JobState::Open && !job.record.cancelled => {
+            Err(Trouble::NotYet("The server is being moved into another network."))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn held(desk: &Desk, server: Id) -> Result<Vec<Stored<Address>>, Trouble> {
+    Ok(desk.bus.list::<Address>(Query::by("by_address").equal(server)).await?)
+}
+
+/// The users of these organisations. Page by page: their ids are a fraction of what they are.
+async fn members(desk: &Desk, organizations: &[Id]) -> Result<BTreeSet<Id>, Trouble> {
+    let mut members = BTreeSet::new();
+    for organization in organizations {
+        let mut after = None;
+        loop {
+            let query = Query::by("by_organization").equal(*organization).after(after);
+            let page = desk.bus.find::<User>(query).await?;
+            members.extend(page.items.iter().map(|found| found.record.id));
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+    }
+    Ok(members)
+}
