@@ -3,6 +3,7 @@
 mod addresses;
 mod clients;
 mod expired;
+mod failover;
 mod hosts;
 mod jobs;
 mod locks;
@@ -61,7 +62,8 @@ pub static DUTIES: [Duty; 12] = [
     },
     Duty {
         name: "lost-servers",
-        what: "Frees the server instances of hosts that are lost, and removes those of servers that are gone.",
+        what: "Frees the instances of hosts that are lost, removes those of servers that are gone, and has servers run by \
+               another availability group where that is needed.",
         period: 5 * SECOND,
         timeout: 15 * SECOND,
         work: |desk| Box::pin(servers::run(desk)),

@@ -1,15 +1,16 @@
-//! Instances that a lost host left behind, and those of servers that are gone or have fewer of them.
+//! Instances that a lost host left behind, and those of servers that are gone or have fewer of them; and servers that
+//! other hosts are to run.
 //!
 //! Where an instance is missing, or free, the hosts of its server take it by themselves (`vpn`, its plan). What nobody
 //! there can do is done here: free what belongs to a host that is not there.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use culvert_model::record::{Host, HostStatus, Instance, InstanceState, Output, Server, ServerKey};
-use culvert_model::{HostId, Id, Millis};
+use culvert_model::{HostId, Millis};
 use culvert_records::{Claim, Failure, Guard, Query, Stored, delete, update};
 
-use super::{Done, clients, counted};
+use super::{Done, clients, counted, failover};
 use crate::desk::{Desk, unless_changed};
 
 /// How long an instance's lease lasts at most, milliseconds.
@@ -18,29 +19,25 @@ const LEASE: Millis = 15_000;
 pub async fn run(desk: &Desk<'_>) -> Result<Done, Failure> {
     // What belongs to something is read before that: it can only have been made while that was there.
     let instances = desk.all::<Instance>(Query::all()).await?;
+    let servers = desk.all::<Server>(Query::all()).await?;
     let hosts = desk.all::<Host>(Query::all()).await?;
     if desk.bus.uninterrupted() < LEASE {
         return Ok(Done::of("waits until every host had the time to report"));
     }
     let there = there(&hosts);
-    let abandoned: Vec<_> = instances.iter().filter(|instance| abandoned(instance, &there)).collect();
     let (mut freed, mut removed) = (0, 0);
-    let servers = servers(desk, abandoned.iter().map(|instance| instance.record.server)).await?;
-    for instance in abandoned {
-        let wished = match servers.get(&instance.record.server) {
-            None => None,
-            Some(Some(server)) if surplus(instance, server) => Some(server),
-            Some(_) if instance.record.host.is_some() => {
-                freed += u64::from(free(desk, instance).await?);
-                continue;
-            }
-            Some(_) => continue,
-        };
-        removed += u64::from(remove(desk, instance, wished).await?);
+    for instance in instances.iter().filter(|instance| abandoned(instance, &there)) {
+        let server = servers.iter().find(|server| server.record.id == instance.record.server);
+        if server.is_some_and(|server| surplus(instance, server)) || gone(desk, instance, server).await? {
+            removed += u64::from(remove(desk, instance, server).await?);
+        } else if instance.record.host.is_some() {
+            freed += u64::from(free(desk, instance).await?);
+        }
     }
-    let connections = clients::of_the_lost(desk, &hosts, &instances).await?;
+    let moved = counted(failover::run(desk, &servers, &hosts).await?, "server");
+    let connections = counted(clients::of_the_lost(desk, &hosts, &instances).await?, "connection");
     let [freed, removed] = [freed, removed].map(|number| counted(number, "instance"));
-    Ok(Done::of(format!("{freed} freed, {removed} and {} removed", counted(connections, "connection"))))
+    Ok(Done::of(format!("{freed} freed, {removed} and {connections} removed, {moved} moved")))
 }
 
 /// The hosts that are there.
@@ -59,17 +56,9 @@ fn surplus(instance: &Stored<Instance>, server: &Stored<Server>) -> bool {
     number.is_none_or(|number| number >= server.record.replica_count)
 }
 
-/// Servers by id: nothing under the id of one that is there and cannot be read, no entry for one that is gone.
-async fn servers(
-    desk: &Desk<'_>,
-    ids: impl Iterator<Item = Id>,
-) -> Result<BTreeMap<Id, Option<Stored<Server>>>, Failure> {
-    let ids: BTreeSet<Id> = ids.collect();
-    let texts = ids.iter().map(Id::to_string).collect();
-    let mut servers = desk.these::<Server>(&texts).await?;
-    let absent = desk.absent::<Server>(&texts).await?;
-    let known = ids.into_iter().map(|id| (id, id.to_string())).filter(|(_, text)| !absent.contains(text));
-    Ok(known.map(|(id, text)| (id, servers.remove(&text))).collect())
+/// Whether its server, which was not found, is not there: it may be one that cannot be read.
+async fn gone(desk: &Desk<'_>, instance: &Stored<Instance>, found: Option<&Stored<Server>>) -> Result<bool, Failure> {
+    Ok(found.is_none() && desk.is_absent::<Server>(instance.record.server).await?)
 }
 
 /// Under a claim: a host that comes back in this moment holds it, or claims it after us.

@@ -141,7 +141,7 @@ pub fn user(organization: Id) -> User {
 pub fn server(organizations: &[Id]) -> Server {
     made(|server: &mut Server| {
         (server.id, server.online, server.certificate) = (Id::new(), false, None);
-        (server.organizations, server.hosts) = (organizations.to_vec(), Vec::new());
+        (server.organizations, server.hosts, server.standby) = (organizations.to_vec(), Vec::new(), Vec::new());
         (server.network_lock, server.dh_params) = (None, None);
     })
 }

@@ -60,7 +60,10 @@ async fn what_a_lost_host_ran_is_freed() {
     // Of the host that is lost, all clients are: also of the instance that nobody else can have yet.
     let left: Vec<Id> = broken.all::<Connection>().await.iter().map(|connection| connection.server).collect();
     assert_eq!(left, [ours.id]);
-    assert_eq!(broken.says("lost-servers").await, "0 instances freed, 0 instances and 0 connections removed");
+    assert_eq!(
+        broken.says("lost-servers").await,
+        "0 instances freed, 0 instances and 0 connections removed, 0 servers moved"
+    );
 }
 
 #[tokio::test]
@@ -84,7 +87,10 @@ async fn what_no_server_has_is_removed() {
     // Somebody wants more instances in just this moment.
     let touched = touch(&Server { replica_count: 2, ..more.clone() });
     broken.before_the_next(vec![touched]);
-    assert_eq!(broken.says("lost-servers").await, "0 instances freed, 3 instances and 0 connections removed");
+    assert_eq!(
+        broken.says("lost-servers").await,
+        "0 instances freed, 3 instances and 0 connections removed, 0 servers moved"
+    );
     for instance in &gone {
         assert!(!broken.has::<Instance>(&instance.id).await && !broken.has::<Output>(&instance.id).await);
     }
@@ -94,4 +100,41 @@ async fn what_no_server_has_is_removed() {
         assert!(broken.has::<Output>(&instance.id).await);
     }
     assert!(!broken.has::<ServerKey>(deleted).await);
+}
+
+/// A server of two availability groups follows the hosts that are there; `vpn` does the rest.
+#[tokio::test]
+async fn another_group_takes_over() {
+    let broken = Broken::new();
+    let [first, second, third] = std::array::from_fn(|_| HostId::new());
+    let of = |id, group: &str| Host { availability_group: group.into(), ..host(id) };
+    let lost = Host { status: HostStatus::Offline, ..of(first, "north") };
+    for host in [&lost, &of(second, "south"), &of(third, "north")] {
+        broken.put(host).await;
+    }
+    let both = |replica_count| Server { hosts: vec![first, second, third], replica_count, ..server(&[]) };
+    let (enough, few, changed) = (both(1), Server { hosts: vec![first, second], ..both(1) }, both(1));
+    for server in [&enough, &few, &changed] {
+        broken.put(server).await;
+    }
+    broken.contact().await;
+    // An administrator changes one of them in just this moment.
+    let mut touched = vec![enough, few, changed];
+    touched.sort_by_key(|server| server.id);
+    let first_seen = Server { name: "other".into(), ..touched[0].clone() };
+    broken.before_the_next(vec![touch(&first_seen)]);
+    assert!(broken.says("lost-servers").await.ends_with("2 servers moved"));
+    assert_eq!(broken.get::<Server>(first_seen.id).await.record, first_seen);
+    assert!(broken.says("lost-servers").await.ends_with("1 server moved"));
+    for before in touched {
+        let after = broken.get::<Server>(before.id).await.record;
+        let runs: Vec<bool> =
+            after.hosts.iter().map(|host| Server { online: true, ..after.clone() }.runs_on(*host)).collect();
+        if after.hosts.len() == 2 {
+            assert_eq!(runs, [false, true], "the north has nobody here");
+        } else {
+            assert_eq!(runs, [true, false, true], "one of the north is enough");
+        }
+    }
+    assert!(broken.says("lost-servers").await.ends_with("0 servers moved"));
 }
