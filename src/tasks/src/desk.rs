@@ -57,38 +57,36 @@ impl Desk<'_> {
         Ok(all)
     }
 
-    /// Those of these records that are there and whole. They are read in the order of ids from the first to the last:
-    /// right for ids that lie close together.
+    /// Looks for these records. They are read in the order of ids from the first to the last: right for ids that lie close
+    /// together.
     ///
     /// # Errors
     ///
     /// The store can't be reached.
-    pub async fn these<T: Record>(&self, ids: &BTreeSet<String>) -> Result<BTreeMap<String, Stored<T>>, Failure> {
-        let mut there = BTreeMap::new();
-        let (Some(first), Some(last)) = (ids.first(), ids.last()) else { return Ok(there) };
+    pub async fn see<T: Record>(&self, ids: &BTreeSet<String>) -> Result<Seen<T>, Failure> {
+        let mut seen = Seen { there: BTreeMap::new(), absent: BTreeSet::new() };
+        let (Some(first), Some(last)) = (ids.first(), ids.last()) else { return Ok(seen) };
         let range = Query::all().from(Key::Text(first.clone())).to(Key::Text(format!("{last}\0")));
         let mut pages = self.pages::<T>(range);
         while let Some(page) = pages.next().await? {
-            let wanted = page.into_iter().map(|stored| (stored.record.id(), stored)).filter(|(id, _)| ids.contains(id));
-            there.extend(wanted);
+            let found = page.into_iter().map(|stored| (stored.record.id(), stored));
+            seen.there.extend(found.filter(|(id, _)| ids.contains(id)));
         }
-        Ok(there)
+        for id in ids {
+            if !seen.there.contains_key(id) && self.is_absent::<T>(id).await? {
+                seen.absent.insert(id.clone());
+            }
+        }
+        Ok(seen)
     }
 
-    /// Those of these records that are not there. One that is damaged is there, though nobody can read it.
+    /// Those of these records that are not there.
     ///
     /// # Errors
     ///
     /// The store can't be reached.
     pub async fn absent<T: Record>(&self, ids: &BTreeSet<String>) -> Result<BTreeSet<String>, Failure> {
-        let there = self.these::<T>(ids).await?;
-        let mut absent = BTreeSet::new();
-        for id in ids.iter().filter(|id| !there.contains_key(*id)) {
-            if self.is_absent::<T>(id).await? {
-                absent.insert(id.clone());
-            }
-        }
-        Ok(absent)
+        Ok(self.see::<T>(ids).await?.absent)
     }
 
     /// Whether there is no such record, damaged or whole.
@@ -178,6 +176,15 @@ impl Desk<'_> {
     pub fn note(&self, message: String) -> Write {
         insert(&Log { id: Id::new(), timestamp: (self.now / 1000) as i64, message })
     }
+}
+
+/// What was found of some records. One that is damaged is neither there nor absent: nobody knows what it says.
+#[derive(Debug)]
+pub struct Seen<T> {
+    /// Those that are whole, by id.
+    pub there: BTreeMap<String, Stored<T>>,
+    /// The ids of those that are not there.
+    pub absent: BTreeSet<String>,
 }
 
 /// The name under which this process claims.

@@ -12,7 +12,7 @@ use culvert_model::record::{Address, Instance, Job, JobState, Priority, Server, 
 use culvert_records::{Failure, Query, Stored};
 
 use super::{Done, counted};
-use crate::desk::{Desk, unless_changed};
+use crate::desk::{Desk, Seen, unless_changed};
 
 pub async fn run(desk: &Desk<'_>) -> Result<Done, Failure> {
     let (mut removed, mut unsettled) = (0, BTreeSet::new());
@@ -45,14 +45,11 @@ enum Fate {
 /// How many addresses were removed. What they belong to is read after them: it was there before.
 async fn sweep(desk: &Desk<'_>, page: Vec<Stored<Address>>, unsettled: &mut BTreeSet<Id>) -> Result<u64, Failure> {
     let users = page.iter().map(|address| address.record.user.to_string()).collect();
-    let gone = desk.absent::<User>(&users).await?;
-    let users = desk.these::<User>(&users).await?;
+    let users = desk.see::<User>(&users).await?;
     let scene = Scene::look(desk, &page).await?;
     let mut sorted: BTreeMap<(Id, Fate), Vec<Stored<Address>>> = BTreeMap::new();
     for address in page {
-        let user = address.record.user.to_string();
-        let user = if gone.contains(&user) { Some(None) } else { users.get(&user).map(|user| Some(&user.record)) };
-        let fate = scene.fate(&address.record, user);
+        let fate = scene.fate(&address.record, &users);
         sorted.entry((address.record.server, fate)).or_default().push(address);
     }
     let mut removed = 0;
@@ -90,12 +87,14 @@ impl Scene {
         Ok(Self { servers: servers.into_iter().map(|server| (server.record.id, server)).collect(), gone, running })
     }
 
-    /// `user` is nothing if nobody can read the user's record, and holds nothing if the user is gone.
-    fn fate(&self, address: &Address, user: Option<Option<&User>>) -> Fate {
-        if user == Some(None) || self.gone.contains(&address.server.to_string()) {
+    fn fate(&self, address: &Address, users: &Seen<User>) -> Fate {
+        let user = address.user.to_string();
+        if users.absent.contains(&user) || self.gone.contains(&address.server.to_string()) {
             return Fate::Remove;
         }
-        let (Some(Some(user)), Some(server)) = (user, self.servers.get(&address.server)) else { return Fate::Keep };
+        let (Some(user), Some(server)) = (users.there.get(&user), self.servers.get(&address.server)) else {
+            return Fate::Keep;
+        };
         let server = &server.record;
         // Under another id, it is a second one of the same device.
         let Some(device) = device(address) else { return Fate::Remove };
@@ -105,7 +104,7 @@ impl Scene {
         } else if device > 0 && !self.running.contains(&server.id) {
             // A further device's address is its user's for as long as the server runs, which remembers it.
             Fate::RemoveOn
-        } else if within && server.organizations.contains(&user.organization) {
+        } else if within && server.organizations.contains(&user.record.organization) {
             Fate::Keep
         } else {
             Fate::Settle

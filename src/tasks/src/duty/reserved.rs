@@ -44,12 +44,13 @@ async fn certificates(desk: &Desk<'_>) -> Result<Vec<Write>, Failure> {
     Ok(writes)
 }
 
-/// Likewise for parameters, of which there are few. A server waits for its own for as long as it takes.
+/// Likewise for parameters, of which there are few. A server that lacks its own waits for as long as it takes.
 async fn parameters(desk: &Desk<'_>) -> Result<Vec<Write>, Failure> {
     let mut found = desk.all::<DhParams>(reserved()).await?;
     let words = found.iter().filter_map(|found| found.record.reserved.clone()).collect();
-    let servers = desk.these::<Server>(&words).await?;
-    found.retain(|found| !found.record.reserved.as_ref().is_some_and(|word| servers.contains_key(word)));
+    let servers = desk.see::<Server>(&words).await?.there;
+    let waits = |word: &String| servers.get(word).is_some_and(|server| server.record.dh_params.is_none());
+    found.retain(|found| !found.record.reserved.as_ref().is_some_and(waits));
     let free = |found: Stored<DhParams>| {
         let guard = found.unchanged();
         update(&DhParams { reserved: None, ..found.record }, guard)
