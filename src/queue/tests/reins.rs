@@ -152,10 +152,10 @@ async fn what_fills_a_pool_rests_while_its_core_is_needed() {
 async fn a_suspect_is_alone() {
     with_search(async |_, bus, before| {
         let organization = with_ca(bus).await;
-        let work = Work::Certificate { organization, purpose: Purpose::Client };
-        let suspect = Job { attempts: 2, begun: Some(1), ..job("suspect", work.clone(), Priority::Normal) };
+        let of = |id, purpose| job(id, Work::Certificate { organization, purpose }, Priority::Normal);
+        let suspect = Job { attempts: 2, begun: Some(1), ..of("suspect", Purpose::Client) };
         bus.insert(&suspect).await.expect("a new job");
-        bus.insert(&Job { created: 1, ..job("innocent", work, Priority::Normal) }).await.expect("a new job");
+        bus.insert(&Job { created: 1, ..of("innocent", Purpose::Server) }).await.expect("a new job");
         see(bus, "suspect", "the suspect to be begun", |job| job.record.attempts == 3).await?;
         for id in ["search", "innocent"] {
             let other = get(bus, id).await?;
