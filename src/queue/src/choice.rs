@@ -104,8 +104,10 @@ pub struct Ready {
 impl Ready {
     /// Sorts out more jobs. Those that this process holds are not among them, nor what only a newer release can do.
     pub fn add(&mut self, jobs: impl IntoIterator<Item = Stored<Job>>, held: &HashSet<String>, view: &View) {
-        let ours = |job: &&Stored<Job>| held.contains(&job.record.id) || job.record.work == Work::Unknown;
-        for job in jobs.into_iter().filter(|job| !ours(&job)) {
+        for job in jobs {
+            if held.contains(&job.record.id) || job.record.work == Work::Unknown {
+                continue;
+            }
             match wait(&job, view) {
                 0 if fate(&job.record, view.now) == Fate::Do => self.work.push(job),
                 0 => self.tidy.push(job),
