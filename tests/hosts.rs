@@ -1,18 +1,16 @@
 //! Hosts of a cluster: they go and come back, are bound to other machines, and are copied.
 
 use std::fs::{File, Permissions};
-use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use culvert_tests::appliance::{Appliance, Setup, refused, run, state_folder};
+use culvert_tests::appliance::{Appliance, refused, run, state_folder};
 use culvert_tests::console::Console;
+use culvert_tests::estate::Estate;
 use culvert_tests::lines::{Lines, until};
-use culvert_tests::mongod::ReplicaSet;
-use culvert_tests::namespace::{Namespace, succeed};
+use culvert_tests::namespace::succeed;
 use culvert_tests::story::id;
 use http::Method;
 use nix::sys::signal::{Signal, kill};
@@ -28,48 +26,6 @@ const START: Duration = Duration::from_secs(5);
 
 /// What a machine says that is not the host that it says it is.
 const COPIED: &str = "another running machine has this host's id";
-
-/// A database, and machines that reach it and nobody else.
-struct Estate {
-    // Dropped before the namespace that it runs in.
-    database: ReplicaSet,
-    hub: Arc<Namespace>,
-}
-
-impl Estate {
-    const DATABASE: Ipv4Addr = Ipv4Addr::new(10, 90, 0, 1);
-
-    fn new() -> Result<Self> {
-        let hub = Arc::new(Namespace::new("hub")?);
-        hub.ip(&format!("addr add {}/32 dev lo", Self::DATABASE))?;
-        let database = ReplicaSet::start_in(hub.name(), IpAddr::V4(Self::DATABASE), 1)?;
-        Ok(Self { database, hub })
-    }
-
-    /// A machine of this number.
-    fn machine(&self, number: u8) -> Result<(Arc<Namespace>, Setup)> {
-        let machine = Arc::new(Namespace::new("machine")?);
-        self.hub.cable(&format!("10.90.{number}.1/24"), &machine, &format!("10.90.{number}.2/24"))?;
-        machine.ip(&format!("route add default via 10.90.{number}.1"))?;
-        let setup = Setup::new(&self.database.uri("culvert"), &address(number));
-        Ok((machine, setup))
-    }
-
-    fn start(&self, number: u8) -> Result<Appliance> {
-        let (machine, setup) = self.machine(number)?;
-        Appliance::start(&machine, setup)
-    }
-
-    fn console(&self, number: u8, credentials: &(String, String)) -> Result<Console> {
-        let mut console = Console::new(&self.hub, &address(number));
-        console.log_in(credentials)?;
-        Ok(console)
-    }
-}
-
-fn address(number: u8) -> String {
-    format!("10.90.{number}.2")
-}
 
 /// The id of the host that this machine is.
 fn host_id(appliance: &Appliance) -> Result<String> {

@@ -8,6 +8,7 @@
 pub mod appliance;
 pub mod bus;
 pub mod console;
+pub mod estate;
 pub mod events;
 pub mod history;
 pub mod lines;

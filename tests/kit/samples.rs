@@ -88,7 +88,7 @@ fn of_servers(kind: Kind) -> Value {
         Kind::Server => json!({
             "id": ID, "name": "office", "online": true, "started": 1, "network": "10.8.0.0/24",
             "bind_address": "192.0.2.1", "protocol": "udp", "port": 1194, "organizations": [ID], "hosts": [HOST],
-            "replica_count": 1,
+            "standby": [HOST], "replica_count": 1,
             "routes": [{
                 "network": "0.0.0.0/0", "comment": "all", "metric": 1, "nat": true, "nat_interface": "eth0",
                 "nat_netmap": "10.1.0.0/24", "net_gateway": false,

@@ -1,7 +1,7 @@
 //! Whether a body is a record of its kind, as the processes will read it.
 
 use culvert_model::record::Visitor;
-use culvert_model::{Kind, Record};
+use culvert_model::{Kind, Record, misread};
 
 /// What is wrong with a body of this kind; nothing if it is good. Tells places, never values: they may be secret.
 #[must_use]
@@ -34,15 +34,9 @@ impl Visitor for Read<'_> {
     }
 }
 
-/// What the parser says quotes values: only what it misses is repeated.
+/// What the parser says, without the values that it quotes.
 fn why(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let place = error.column();
-    match text.split(" at line ").next() {
-        Some(missing) if missing.starts_with("missing field") => missing.to_owned(),
-        _ if error.is_data() => format!("a value before byte {place} is of the wrong kind"),
-        _ => format!("it is no JSON from byte {place} on"),
-    }
+    misread(&error.to_string(), error.is_data(), error.column())
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ const TABLE: &[Line] = &[
     line(Kind::Session,         Cached, "riud",  "",    "",     "d",     ""),
     line(Kind::Settings,        Cached, "riud",  "r",   "r",    "r",     "r"),
     line(Kind::Organization,    Cached, "riud",  "r",   "ru",   "r",     "r"),
-    line(Kind::OrganizationSecret, Secret, "siud", "",  "",     "",      ""),
+    line(Kind::OrganizationSecret, Secret, "siud", "",  "",     "d",     ""),
     // The api removes an organisation's CA key along with it, but never sees it.
     line(Kind::CaKey,           Secret, "d",     "",    "sid",  "d",     ""),
     line(Kind::User,            Plain,  "riud",  "",    "riu",  "rd",    "ru"),
@@ -70,7 +70,7 @@ const TABLE: &[Line] = &[
     // Known to everybody who connects.
     line(Kind::DhParams,        Plain,  "rud",   "r",   "riud", "rud",   ""),
     line(Kind::Server,          Cached, "riud",  "",    "ru",   "ru",    "r"),
-    line(Kind::ServerKey,       Secret, "siud",  "",    "",     "",      "s"),
+    line(Kind::ServerKey,       Secret, "siud",  "",    "",     "d",     "s"),
     line(Kind::Instance,        Plain,  "riudc", "",    "",     "riudc", "riudc"),
     line(Kind::Address,         Plain,  "riud",  "",    "riud", "riud",  "riud"),
     line(Kind::Connection,      Plain,  "rd",    "",    "",     "rd",    "riud"),

@@ -74,6 +74,7 @@ fn server(organization: Id) -> Server {
         port: Port::try_from(1194).expect("a port"),
         organizations: vec![organization],
         hosts: Vec::new(),
+        standby: Vec::new(),
         replica_count: 1,
         routes: Vec::new(),
         certificate: None,

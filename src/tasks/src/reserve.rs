@@ -1,17 +1,17 @@
 //! Reserving a task, running it, and writing down how it went.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use culvert_model::record::{Log, Task};
-use culvert_model::{Id, Millis};
-use culvert_records::{Bus, Claim, Failure, Guard, Kept, Refusal, Stored, insert, update};
+use culvert_model::record::Task;
+use culvert_model::{Kind, Millis};
+use culvert_records::{Bus, Claim, Failure, Guard, Kept, Refusal, Stored, Write, update};
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
-use crate::duty::{Desk, Duty};
+use crate::desk::{Desk, GRACE, OWNER};
+use crate::duty::Duty;
 use crate::schedule::{ATTEMPTS, Outcome, Step, after, step};
-
-/// The name under which this process claims.
-const OWNER: &str = "tasks";
 
 /// The longest random wait after a task is due, so that all hosts run about as many.
 const JITTER: Millis = 500;
@@ -19,8 +19,9 @@ const JITTER: Millis = 500;
 /// The wait after a failure of the store.
 const RETRY: Millis = 1_000;
 
-/// Attends to one task, for ever. Cancel safe: what is not written down is run again.
-pub async fn attend(bus: Bus, duty: &'static Duty) {
+/// Attends to one task, for ever. Looks at it when it may be due, and when its record has changed. Cancel safe: what is
+/// not written down is run again.
+pub async fn attend(bus: Bus, duty: &'static Duty, changed: Arc<Notify>) {
     loop {
         let wait = match turn(&bus, duty).await {
             Ok(wait) => wait,
@@ -29,7 +30,8 @@ pub async fn attend(bus: Bus, duty: &'static Duty) {
                 RETRY
             }
         };
-        sleep(Duration::from_millis(wait + jitter())).await;
+        let _ = timeout(Duration::from_millis(wait), changed.notified()).await;
+        sleep(Duration::from_millis(jitter())).await;
     }
 }
 
@@ -48,7 +50,10 @@ async fn turn(bus: &Bus, duty: &'static Duty) -> Result<Millis, Failure> {
     match step(duty, &task, host, now, bus.uninterrupted()) {
         Step::Wait(wait) => Ok(wait),
         Step::Reserve => match bus.claim(duty.name, Some(task.revision), OWNER, duty.timeout).await? {
-            Kept::Held(task) => Run { desk: Desk { bus, host, now }, duty, task }.run().await,
+            Kept::Held(task) => {
+                let fence = task.claim().map(|claim| fence(duty, claim));
+                Run { desk: Desk { bus, host, now, grace: GRACE, fence }, duty, task }.run().await
+            }
             Kept::Lost => Ok(0),
         },
     }
@@ -63,6 +68,11 @@ async fn create(bus: &Bus, duty: &Duty, now: Millis) -> Result<Millis, Failure> 
         Ok(()) | Err(Failure::Refused { why: Refusal::Exists, .. }) => Ok(0),
         Err(failure) => Err(failure),
     }
+}
+
+/// The condition that the reservation holds: everything that the run changes is changed under it.
+fn fence(duty: &Duty, claim: Claim) -> Write {
+    Write::Check { kind: Kind::Task, id: duty.name.into(), guard: Guard { revision: None, claim: Some(claim) } }
 }
 
 /// A run that this host reserved.
@@ -95,7 +105,7 @@ impl Run<'_> {
     /// Ends before the reservation does, so that the outcome can be written down under it.
     async fn attempt(&self) -> Outcome {
         let limit = Duration::from_millis(self.duty.timeout * 4 / 5);
-        match timeout(limit, self.duty.run(&self.desk)).await {
+        match timeout(limit, (self.duty.work)(&self.desk)).await {
             Ok(Ok(done)) => Outcome::Done(done),
             Ok(Err(failure)) => Outcome::Failed(failure.to_string()),
             Err(_) => Outcome::Failed(format!("it did not end within {} ms", limit.as_millis())),
@@ -106,9 +116,7 @@ impl Run<'_> {
     async fn write(&self, task: &Task, claim: &Claim, report: Option<String>) -> Result<u64, Failure> {
         let guard = Guard { revision: Some(self.task.revision), claim: Some(claim.clone()) };
         let mut writes = vec![update(task, guard)];
-        if let Some(message) = report {
-            writes.push(insert(&Log { id: Id::new(), timestamp: (self.desk.now / 1000) as i64, message }));
-        }
+        writes.extend(report.map(|message| self.desk.note(message)));
         Ok(self.desk.bus.write(writes).await?[0])
     }
 

@@ -34,7 +34,9 @@ pub fn step(duty: &Duty, task: &Stored<Task>, host: HostId, now: Millis, uninter
     }
     let held = task.held_for();
     if held > 0 {
-        return Step::Wait(held.min(duty.period).min(LONGEST));
+        // Until the next slot at the latest: all wait from there, so that whoever has this one is not the first again.
+        let next = following(duty, task.record.due, now) - now;
+        return Step::Wait(held.min(next).min(LONGEST));
     }
     let last = match &task.lease {
         // A run that ended gave its lease back and left no attempt.

@@ -45,6 +45,7 @@ pub fn server() -> Server {
         port: Port::try_from(21194).expect("a port"),
         organizations: vec![id(100)],
         hosts: vec![host()],
+        standby: Vec::new(),
         replica_count: 1,
         routes: Vec::new(),
         certificate: Some(id(201)),

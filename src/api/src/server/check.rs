@@ -48,6 +48,7 @@ pub fn plan(old: Option<&Server>, change: &ServerChange, others: &[Server], host
         port,
         organizations: old.map_or_else(Vec::new, |old| old.organizations.clone()),
         hosts: old.map_or_else(|| vec![host], |old| old.hosts.clone()),
+        standby: old.map_or_else(Vec::new, |old| old.standby.clone()),
         replica_count: within("replica_count", change.replica_count, 1, 1, 1000)?,
         routes: routes(old, &dns_servers),
         certificate: old.and_then(|old| old.certificate),

@@ -116,5 +116,8 @@ fn who_changes_what() {
     assert_eq!(writers(Kind::User), [Role::Api, Role::Queue, Role::Tasks, Role::Vpn]);
     // The queue removes those of users who are never made.
     assert_eq!(writers(Kind::UserSecret), [Role::Api, Role::Queue, Role::Tasks]);
+    // What an organisation or a server has left behind under its id, unseen.
+    assert_eq!(writers(Kind::OrganizationSecret), [Role::Api, Role::Tasks]);
+    assert_eq!(writers(Kind::ServerKey), [Role::Api, Role::Tasks]);
     assert_eq!(writers(Kind::Organization), [Role::Api, Role::Queue]);
 }

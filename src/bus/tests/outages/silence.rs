@@ -39,6 +39,12 @@ async fn no_gap(tail: &mut Receiver<Tail>) {
     }
 }
 
+/// How many writes the server has and cannot do yet.
+fn waiting(set: &ReplicaSet) -> usize {
+    let told = set.command(0, json!({ "currentOp": 1 })).expect("it tells what it does");
+    told["inprog"].as_array().expect("a list").iter().filter(|doing| doing["waitingForLock"] == true).count()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_write_whose_outcome_is_not_known() {
     let _turn = alone().await;
@@ -48,32 +54,23 @@ async fn a_write_whose_outcome_is_not_known() {
     for id in &ids {
         writer.make(Kind::Server, id, &json!({})).await;
     }
-    // Each is written until nobody answers: some have been sent by then.
-    let until_lost = async |id: &String| loop {
-        match writer.write(vec![update(Kind::Server, id, always(), &json!({}))]).await {
-            Ok(_) => {}
-            Err(trouble) => return trouble,
-        }
-    };
+    // The server has them all, and cannot do them yet; before it can tell that, it is frozen.
+    set.command(0, json!({ "fsync": 1, "lock": true })).expect("it stops writing");
+    let write = async |id: &String| writer.write(vec![update(Kind::Server, id, always(), &json!({}))]).await;
     let freeze = async || {
-        sleep(Duration::from_millis(300)).await;
+        while waiting(&set) < ids.len() {
+            sleep(Duration::from_millis(1)).await;
+        }
         set.freeze(0).expect("it can be frozen");
     };
-    // They go in step with the disk, so it may be that none is on its way just then.
-    let mut unknown = 0;
-    for _ in 0..10 {
-        let lost = tokio::join!(futures_util::future::join_all(ids.iter().map(until_lost)), freeze()).0;
-        unknown = lost.iter().filter(|it| **it == Trouble::Fault(Fault::Unknown)).count();
-        if unknown > 0 {
-            break;
-        }
-        set.thaw(0).expect("it goes on");
-        while writer.write(vec![update(Kind::Server, &ids[0], always(), &json!({}))]).await.is_err() {}
-    }
-    assert!(unknown > 0, "each time, none was on its way");
+    let (outcomes, ()) = tokio::join!(futures_util::future::join_all(ids.iter().map(write)), freeze());
+    // Of one that the server gave up just before, it is known that nothing was done.
+    let unknown = outcomes.iter().filter(|it| **it == Err(Trouble::Fault(Fault::Unknown))).count();
+    assert!(unknown > 0 && outcomes.iter().all(Result::is_err), "{outcomes:?}");
     let mut tail = listener.store.tail();
-    // The server reads what was sent now, and perhaps does it. The same primary in the same term is no gap by itself.
+    // It does what was sent now, or finds that it took too long. The same primary in the same term is no gap by itself.
     set.thaw(0).expect("it goes on");
+    set.command(0, json!({ "fsyncUnlock": 1 })).expect("it writes again");
     let heard = gap(&mut tail).await.len();
     let revisions = async || {
         let mut all = Vec::new();

@@ -6,6 +6,7 @@
 mod group;
 mod id;
 mod kind;
+mod misread;
 pub mod network;
 pub mod record;
 mod role;
@@ -14,6 +15,7 @@ mod value;
 pub use group::group;
 pub use id::{BadId, HostId, Id};
 pub use kind::{FORMAT, Index, Kind, RELEASES};
+pub use misread::misread;
 pub use record::{Bytes, Record};
 pub use role::Role;
 pub use value::{BadValue, Cipher, Digest, KeyKind, Millis, Port, Protocol, Slot};

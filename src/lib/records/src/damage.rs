@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use culvert_model::record::Log;
-use culvert_model::{Kind, Record};
+use culvert_model::{Kind, Record, misread};
 
 /// So many damaged records are told apart. Behind them, each is told of again.
 const TOLD: usize = 10_000;
@@ -40,15 +40,9 @@ pub fn parse<T: Record>(id: &str, body: &[u8]) -> Result<T, Damage> {
     Ok(record)
 }
 
-/// What the parser says quotes values: only what it misses is repeated.
+/// What the parser says, without the values that it quotes.
 fn why(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let place = error.column();
-    match text.split(" at line ").next() {
-        Some(missing) if missing.starts_with("missing field") => missing.to_owned(),
-        _ if error.is_data() => format!("a value before byte {place} is of the wrong kind"),
-        _ => format!("it is no JSON from byte {place} on"),
-    }
+    misread(&error.to_string(), error.is_data(), error.column())
 }
 
 /// Which damaged records were told of.

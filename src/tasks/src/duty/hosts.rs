@@ -3,17 +3,18 @@
 //! A host that vanishes is to be offline for everybody within 10 s. Looking often would do it; looking at the right moment
 //! costs less: each run says when the first of the leases that it saw could run out, and that is when the next one is due.
 
-use culvert_model::record::{Host, HostStatus, Log};
-use culvert_model::{HostId, Id, Millis};
-use culvert_records::{Failure, Query, Stored, insert, update};
+use culvert_model::record::{Host, HostStatus};
+use culvert_model::{HostId, Millis};
+use culvert_records::{Failure, Query, Stored, update};
 
-use super::{Desk, Done, all, counted};
+use super::{Done, counted};
+use crate::desk::Desk;
 
 /// How long a lease's end is waited for beyond it, so that it has surely run out.
 const MARGIN: Millis = 20;
 
 pub async fn run(desk: &Desk<'_>) -> Result<Done, Failure> {
-    let hosts = all::<Host>(desk.bus, Query::all()).await?;
+    let hosts = desk.all::<Host>(Query::all()).await?;
     // Contact for less proves nothing about who is lost.
     let contact = desk.bus.uninterrupted();
     if contact < Host::LEASE {
@@ -25,13 +26,7 @@ pub async fn run(desk: &Desk<'_>) -> Result<Done, Failure> {
     for mut host in hosts.into_iter().filter(|host| lost(host, desk.host)) {
         host.record.status = HostStatus::Offline;
         let message = format!("The host {} does not report any more and is taken for lost.", host.record.name);
-        let log = Log { id: Id::new(), timestamp: (desk.now / 1000) as i64, message };
-        match desk.bus.write(vec![update(&host.record, host.unchanged()), insert(&log)]).await {
-            Ok(_) => count += 1,
-            // It is being changed, so somebody else cares for it.
-            Err(Failure::Refused { .. }) => {}
-            Err(failure) => return Err(failure),
-        }
+        count += u64::from(desk.write(vec![update(&host.record, host.unchanged()), desk.note(message)]).await?);
     }
     Ok(Done { text: format!("{} lost", counted(count, "host")), again })
 }

@@ -1,17 +1,37 @@
-//! The table of tasks.
+//! The table of tasks: a file for each.
 
+mod addresses;
+mod clients;
 mod expired;
+mod failover;
 mod hosts;
+mod jobs;
+mod locks;
 mod orphans;
 mod pools;
+mod references;
+mod reserved;
 mod servers;
+mod users;
 
+use std::fmt;
+use std::pin::Pin;
+
+use culvert_model::Millis;
 use culvert_model::record::Host;
-use culvert_model::{HostId, Millis, Record};
-use culvert_records::{Bus, Failure, Query, Stored};
+use culvert_records::Failure;
+
+use crate::desk::Desk;
+
+/// What a task does, once.
+///
+/// # Errors
+///
+/// The store can't be reached, or this host lost the run: what was done stays done.
+pub type Work = for<'a> fn(&'a Desk<'a>) -> Pin<Box<dyn Future<Output = Result<Done, Failure>> + Send + 'a>>;
 
 /// A task: its name is the id of its record.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Duty {
     /// The name.
     pub name: &'static str,
@@ -19,24 +39,18 @@ pub struct Duty {
     pub what: &'static str,
     /// How often it is due, milliseconds.
     pub period: Millis,
-    /// How long it may take, milliseconds: the length of its reservation.
+    /// How long it may take, milliseconds: the length of its reservation. A run has four fifths of it.
     pub timeout: Millis,
-    work: Work,
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Work {
-    LostHosts,
-    LostServers,
-    Expired,
-    Pools,
-    LostRecords,
+    /// What it does.
+    pub work: Work,
 }
 
 const SECOND: Millis = 1_000;
+const MINUTE: Millis = 60 * SECOND;
+const HOUR: Millis = 60 * MINUTE;
 
-/// All tasks.
-pub static DUTIES: [Duty; 5] = [
+/// All tasks. What looks at all users, or at what each of them has, does it once a day.
+pub static DUTIES: [Duty; 12] = [
     Duty {
         name: "lost-hosts",
         what: "Sets hosts offline that no longer report.",
@@ -44,35 +58,85 @@ pub static DUTIES: [Duty; 5] = [
         period: Host::LEASE,
         // Whoever dies while it runs has renewed its own lease at most a renewal before: this one ends first.
         timeout: 5 * SECOND,
-        work: Work::LostHosts,
+        work: |desk| Box::pin(hosts::run(desk)),
     },
     Duty {
         name: "lost-servers",
-        what: "Frees server instances and removes connections of hosts that are lost.",
+        what: "Frees the instances of hosts that are lost, removes those of servers that are gone, and has servers run by \
+               another availability group where that is needed.",
         period: 5 * SECOND,
         timeout: 15 * SECOND,
-        work: Work::LostServers,
+        work: |desk| Box::pin(servers::run(desk)),
     },
     Duty {
-        name: "expired",
-        what: "Removes logins, nonces and profile links that have expired.",
-        period: 60 * SECOND,
-        timeout: 30 * SECOND,
-        work: Work::Expired,
+        name: "lost-clients",
+        what: "Removes the connections of clients whose server does not run where they were.",
+        period: 5 * MINUTE,
+        timeout: MINUTE,
+        work: |desk| Box::pin(clients::run(desk)),
+    },
+    Duty {
+        name: "network-locks",
+        what: "Unlocks the networks of servers that nobody is moving any more.",
+        period: MINUTE,
+        timeout: MINUTE,
+        work: |desk| Box::pin(locks::run(desk)),
+    },
+    Duty {
+        name: "addresses",
+        what: "Removes addresses that nobody can have any more.",
+        period: 24 * HOUR,
+        timeout: 5 * MINUTE,
+        work: |desk| Box::pin(addresses::run(desk)),
     },
     Duty {
         name: "pools",
         what: "Refills the pools of certificates, should a message have been lost.",
-        period: 300 * SECOND,
-        timeout: 60 * SECOND,
-        work: Work::Pools,
+        period: 5 * MINUTE,
+        timeout: MINUTE,
+        work: |desk| Box::pin(pools::run(desk)),
+    },
+    Duty {
+        name: "reserved",
+        what: "Puts certificates and Diffie-Hellman parameters into the pool that nobody fetched.",
+        period: 5 * MINUTE,
+        timeout: 3 * MINUTE,
+        work: |desk| Box::pin(reserved::run(desk)),
+    },
+    Duty {
+        name: "jobs",
+        what: "Removes jobs that nobody needs any more.",
+        period: MINUTE,
+        timeout: MINUTE,
+        work: |desk| Box::pin(jobs::run(desk)),
+    },
+    Duty {
+        name: "server-references",
+        what: "Makes servers forget organisations, hosts and certificates that are gone.",
+        period: HOUR,
+        timeout: 2 * MINUTE,
+        work: |desk| Box::pin(references::run(desk)),
+    },
+    Duty {
+        name: "lost-users",
+        what: "Removes users whose organisation is gone, with all that was theirs.",
+        period: 24 * HOUR,
+        timeout: 5 * MINUTE,
+        work: |desk| Box::pin(users::run(desk)),
     },
     Duty {
         name: "lost-records",
-        what: "Removes users, certificates, addresses and connections whose organisation or server is gone.",
-        period: 3_600 * SECOND,
-        timeout: 300 * SECOND,
-        work: Work::LostRecords,
+        what: "Removes certificates and figures whose owner is gone.",
+        period: 24 * HOUR,
+        timeout: 5 * MINUTE,
+        work: |desk| Box::pin(orphans::run(desk)),
+    },
+    Duty {
+        name: "expired",
+        what: "Removes logins, nonces and profile links that have expired.",
+        period: MINUTE,
+        timeout: MINUTE,
+        work: |desk| Box::pin(expired::run(desk)),
     },
 ];
 
@@ -91,55 +155,18 @@ impl Done {
     pub fn of(text: impl Into<String>) -> Self {
         Self { text: text.into(), again: None }
     }
-}
 
-/// What a run gets to work with.
-#[derive(Debug)]
-pub struct Desk<'a> {
-    /// The records.
-    pub bus: &'a Bus,
-    /// This host.
-    pub host: HostId,
-    /// When the run began, milliseconds since 1970 by the store's clock.
-    pub now: Millis,
-}
-
-impl Duty {
-    /// Runs the task once.
-    ///
-    /// # Errors
-    ///
-    /// The store can't be reached: what was done stays done.
-    pub async fn run(&self, desk: &Desk<'_>) -> Result<Done, Failure> {
-        let text = match self.work {
-            Work::LostHosts => return hosts::run(desk).await,
-            Work::LostServers => servers::run(desk).await?,
-            Work::Expired => expired::run(desk).await?,
-            Work::Pools => pools::run(desk).await?,
-            Work::LostRecords => orphans::run(desk).await?,
-        };
-        Ok(Done::of(text))
+    /// Due again at once if there is more than one run does.
+    #[must_use]
+    pub fn or_more(self, more: bool) -> Self {
+        Self { again: more.then_some(0).or(self.again), ..self }
     }
 }
 
-/// All records of a kind as the store has them: what the bus remembers of an outage's beginning is no ground to act on.
-async fn all<T: Record>(bus: &Bus, query: Query) -> Result<Vec<Stored<T>>, Failure> {
-    let mut all = Vec::new();
-    let mut after = None;
-    loop {
-        let page = bus.find::<T>(query.clone().after(after.take())).await?;
-        if page.cached {
-            return Err(Failure::Unavailable);
-        }
-        all.extend(page.items);
-        match page.next {
-            Some(next) => after = Some(next),
-            None => return Ok(all),
-        }
-    }
-}
-
-/// `0 users`, `1 user`, `2 users`.
-fn counted(number: u64, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+/// `0 users`, `1 user`, `2 users`; for a noun whose plural is formed otherwise, `address|addresses`.
+fn counted(number: u64, noun: impl fmt::Display) -> String {
+    let noun = noun.to_string();
+    let (one, many) =
+        noun.split_once('|').map_or_else(|| (noun.clone(), format!("{noun}s")), |(a, b)| (a.into(), b.into()));
+    format!("{number} {}", if number == 1 { one } else { many })
 }

@@ -1,82 +1,110 @@
-//! Records whose organisation or server is gone.
+//! Certificates whose organisation, user or server is gone, and figures of hosts that are.
 //!
-//! What may be orphaned is read before what it belongs to: it can only have been made while that was there.
+//! Certificates are looked at twice, some time apart, as users are. Those that were replaced go when they are no longer
+//! good, which is another task's business.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use culvert_model::record::{
-    Address, Certificate, CertificateKey, Connection, Host, Organization, Server, Usage, User, UserSecret,
+    CaKey, Certificate, CertificateKey, CertificateState, Host, Organization, Output, Purpose, Server, Usage, User,
 };
-use culvert_model::{Id, Record};
-use culvert_records::{Failure, Query};
+use culvert_records::{Failure, Query, Stored};
 
-use super::{Desk, all, counted, servers};
+use super::{Done, counted, users};
+use crate::desk::{Desk, WATCHED};
 
-pub async fn run(desk: &Desk<'_>) -> Result<String, Failure> {
-    let users = users(desk).await?;
-    let certificates = certificates(desk).await?;
-    let addresses = addresses(desk).await?;
-    usage(desk).await?;
-    let connections = servers::remove(desk, all::<Connection>(desk.bus, Query::all()).await?).await?;
-    let [users, certificates, connections] =
-        [counted(users, "user"), counted(certificates, "certificate"), counted(connections, "connection")];
-    let es = if addresses == 1 { "" } else { "es" };
-    Ok(format!("{users}, {certificates}, {connections} and {addresses} address{es} removed"))
-}
-
-async fn ids<T: Record>(desk: &Desk<'_>, id: impl Fn(T) -> Id) -> Result<HashSet<Id>, Failure> {
-    Ok(all::<T>(desk.bus, Query::all()).await?.into_iter().map(|stored| id(stored.record)).collect())
-}
-
-async fn users(desk: &Desk<'_>) -> Result<u64, Failure> {
-    let users = all::<User>(desk.bus, Query::all()).await?;
-    let organizations = ids(desk, |organization: Organization| organization.id).await?;
-    let mut count = 0;
-    for user in users.iter().map(|stored| &stored.record) {
-        if !organizations.contains(&user.organization) {
-            desk.bus.delete::<UserSecret>(user.id).await?;
-            desk.bus.delete::<User>(user.id).await?;
-            count += 1;
+pub async fn run(desk: &Desk<'_>) -> Result<Done, Failure> {
+    let suspects = suspects(desk).await?;
+    let mut removed = 0;
+    if !suspects.is_empty() {
+        desk.watch().await;
+        let lost = lost(desk, &suspects).await?;
+        for certificate in suspects.iter().filter(|suspect| lost.certificates.contains(&suspect.record.id.to_string()))
+        {
+            removed += u64::from(match certificate.record.purpose {
+                Purpose::Authority => desk.remove_with::<Certificate, CaKey>(certificate).await?,
+                _ => desk.remove_with::<Certificate, CertificateKey>(certificate).await?,
+            });
+        }
+        for organization in &lost.organizations {
+            users::forget_organization(desk, organization).await?;
         }
     }
-    Ok(count)
+    let figures = figures(desk).await? + outputs(desk).await?;
+    let text = format!("{} and {} removed", counted(removed, "certificate"), counted(figures, "other record"));
+    Ok(Done::of(text).or_more(suspects.len() >= WATCHED))
 }
 
-async fn certificates(desk: &Desk<'_>) -> Result<u64, Failure> {
-    let certificates = all::<Certificate>(desk.bus, Query::all()).await?;
-    let organizations = ids(desk, |organization: Organization| organization.id).await?;
-    let mut count = 0;
-    for certificate in certificates.iter().map(|stored| &stored.record) {
-        if !organizations.contains(&certificate.organization) {
-            desk.bus.delete::<CertificateKey>(certificate.id).await?;
-            desk.bus.delete::<Certificate>(certificate.id).await?;
-            count += 1;
+/// As many as can be watched, in the order of their subjects.
+async fn suspects(desk: &Desk<'_>) -> Result<Vec<Stored<Certificate>>, Failure> {
+    let mut suspects = Vec::new();
+    let mut pages = desk.pages::<Certificate>(Query::by("by_subject"));
+    while let Some(page) = pages.next().await? {
+        let lost = lost(desk, &page).await?.certificates;
+        suspects.extend(page.into_iter().filter(|certificate| lost.contains(&certificate.record.id.to_string())));
+        if suspects.len() >= WATCHED {
+            suspects.truncate(WATCHED);
+            break;
         }
     }
-    Ok(count)
+    Ok(suspects)
 }
 
-async fn addresses(desk: &Desk<'_>) -> Result<u64, Failure> {
-    let addresses = all::<Address>(desk.bus, Query::all()).await?;
-    let users = ids(desk, |user: User| user.id).await?;
-    let servers = ids(desk, |server: Server| server.id).await?;
-    let mut count = 0;
-    for address in addresses.iter().map(|stored| &stored.record) {
-        if !servers.contains(&address.server) || !users.contains(&address.user) {
-            desk.bus.delete::<Address>(&address.id).await?;
-            count += 1;
+/// What nobody has any more.
+struct Lost {
+    certificates: BTreeSet<String>,
+    /// Those of their organisations that are gone.
+    organizations: BTreeSet<String>,
+}
+
+/// Those of these certificates whose owner is gone. Owners are read after the certificates: each is there as long as its
+/// certificate is its own.
+async fn lost(desk: &Desk<'_>, certificates: &[Stored<Certificate>]) -> Result<Lost, Failure> {
+    let all = || certificates.iter().map(|stored| &stored.record).filter(|certificate| certificate.replaced.is_none());
+    let taken = |purpose| all().filter(move |one| one.state == CertificateState::Taken && one.purpose == purpose);
+    let subjects = |purpose| taken(purpose).map(|certificate| certificate.subject.to_string()).collect();
+    // The CA of an organisation that is still to be made is nobody's yet.
+    let leaves = all().filter(|certificate| certificate.purpose != Purpose::Authority);
+    let owners = leaves.map(|certificate| certificate.organization.to_string()).collect();
+    let mut organizations = desk.absent::<Organization>(&owners).await?;
+    organizations.extend(desk.absent::<Organization>(&subjects(Purpose::Authority)).await?);
+    let users = desk.absent::<User>(&subjects(Purpose::Client)).await?;
+    let servers = desk.all::<Server>(Query::all()).await?;
+    let certificates = all().filter(|certificate| {
+        let (subject, taken) = (certificate.subject.to_string(), certificate.state == CertificateState::Taken);
+        match certificate.purpose {
+            Purpose::Authority => taken && organizations.contains(&subject),
+            _ if organizations.contains(&certificate.organization.to_string()) => true,
+            Purpose::Client => taken && users.contains(&subject),
+            Purpose::Server => taken && !servers.iter().any(|server| server.record.certificate == Some(certificate.id)),
         }
-    }
-    Ok(count)
+    });
+    let certificates = certificates.map(|certificate| certificate.id.to_string()).collect();
+    Ok(Lost { certificates, organizations })
 }
 
 /// The figures of hosts that were removed while they were being written.
-async fn usage(desk: &Desk<'_>) -> Result<(), Failure> {
-    let usage = all::<Usage>(desk.bus, Query::all()).await?;
-    let hosts: HashSet<_> =
-        all::<Host>(desk.bus, Query::all()).await?.into_iter().map(|stored| stored.record.id).collect();
-    for usage in usage.iter().map(|stored| &stored.record).filter(|usage| !hosts.contains(&usage.host)) {
-        desk.bus.delete::<Usage>(&usage.id).await?;
+async fn figures(desk: &Desk<'_>) -> Result<u64, Failure> {
+    let mut removed = 0;
+    let mut pages = desk.pages::<Usage>(Query::by("by_host"));
+    while let Some(mut page) = pages.next().await? {
+        let hosts = page.iter().map(|usage| usage.record.host.to_string()).collect();
+        let gone = desk.absent::<Host>(&hosts).await?;
+        page.retain(|usage| gone.contains(&usage.record.host.to_string()));
+        removed += desk.remove(&page, &[]).await?;
     }
-    Ok(())
+    Ok(removed)
+}
+
+/// What instances of servers that are gone have printed.
+async fn outputs(desk: &Desk<'_>) -> Result<u64, Failure> {
+    let mut removed = 0;
+    let mut pages = desk.pages::<Output>(Query::by("by_server"));
+    while let Some(mut page) = pages.next().await? {
+        let servers = page.iter().map(|output| output.record.server.to_string()).collect();
+        let gone = desk.absent::<Server>(&servers).await?;
+        page.retain(|output| gone.contains(&output.record.server.to_string()));
+        removed += desk.remove(&page, &[]).await?;
+    }
+    Ok(removed)
 }

@@ -3,9 +3,10 @@
 use culvert_pool::refill_all;
 use culvert_records::Failure;
 
-use super::{Desk, counted};
+use super::{Done, counted};
+use crate::desk::Desk;
 
-pub async fn run(desk: &Desk<'_>) -> Result<String, Failure> {
+pub async fn run(desk: &Desk<'_>) -> Result<Done, Failure> {
     let done = refill_all(desk.bus).await?;
-    Ok(format!("{} enqueued", counted(done.enqueued as u64, "job")))
+    Ok(Done::of(format!("{} enqueued", counted(done.enqueued as u64, "job"))))
 }

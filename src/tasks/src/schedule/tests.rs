@@ -35,6 +35,16 @@ fn waits_until_it_is_due() {
 }
 
 #[test]
+fn who_sees_a_run_waits_for_the_next_slot() {
+    let (host, period) = (HostId::new(), duty().period);
+    let seen = held(task(NOW), HostId::new(), 1, 10 * period);
+    for late in [0, 1, 700, period - 1] {
+        assert_eq!(step(duty(), &seen, host, NOW + late, 0), Step::Wait(period - late));
+    }
+    assert_eq!(step(duty(), &seen, host, NOW + period, 0), Step::Wait(period), "it takes longer than its period");
+}
+
+#[test]
 fn after_an_outage_whoever_began_comes_first() {
     let [host, other] = [HostId::new(), HostId::new()];
     let contact = duty().timeout;

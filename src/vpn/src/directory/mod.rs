@@ -61,7 +61,7 @@ impl Directory {
     /// The organisations whose users may come to a server that this host may run.
     #[must_use]
     pub fn wanted(&self, host: HostId) -> BTreeSet<Id> {
-        let ours = self.servers.values().filter(|server| server.online && server.hosts.contains(&host));
+        let ours = self.servers.values().filter(|server| server.runs_on(host));
         ours.flat_map(|server| server.organizations.iter().copied()).collect()
     }
 

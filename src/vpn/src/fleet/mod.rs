@@ -180,10 +180,7 @@ impl Fleet {
     fn waits(&self) -> bool {
         let directory = self.setup.directory.read();
         let ours = |server: Id| self.held.values().any(|held| held.server == server);
-        directory
-            .servers
-            .values()
-            .any(|server| server.online && server.hosts.contains(&self.setup.host) && !ours(server.id))
+        directory.servers.values().any(|server| server.runs_on(self.setup.host) && !ours(server.id))
     }
 
     async fn read_seats(&mut self) {

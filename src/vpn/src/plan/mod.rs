@@ -270,7 +270,7 @@ fn servers(view: &View<'_>, seats: &[Seat]) -> BTreeSet<Id> {
 }
 
 fn wished(view: &View<'_>, server: &Server) -> bool {
-    server.online && server.hosts.contains(&view.host)
+    server.runs_on(view.host)
 }
 
 fn step(view: &View<'_>, seats: &[Seat], server: Id, starting: &mut BTreeSet<Slot>) -> Option<Action> {

@@ -120,6 +120,7 @@ fn what_is_not_wished_is_stopped_and_given_up() {
         (|world: &mut World| world.servers.clear()) as fn(&mut World),
         |world| world.servers.values_mut().for_each(|server| server.online = false),
         |world| world.servers.values_mut().for_each(|server| server.hosts.clear()),
+        |world| world.servers.values_mut().for_each(|server| server.standby.push(sample::host())),
     ] {
         let mut world = World::new();
         world.seat(0, Some(sample::host()), 5_000);

@@ -38,6 +38,9 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(10), Duration::from_m
 /// The label of errors of a connection that was never made.
 const NEVER_SENT: &str = "SystemOverloadedError";
 
+/// How the driver's error begins when a request found its pool cleared before it had a connection.
+const NEVER_CONNECTED: &str = "Connection pool for ";
+
 /// What an attempt failed by.
 #[derive(Debug)]
 pub enum Failure {
@@ -58,10 +61,11 @@ impl Failure {
     #[must_use]
     pub fn of(error: Error) -> Self {
         match error.kind.as_ref() {
-            ErrorKind::ServerSelection { .. }
-            | ErrorKind::DnsResolve { .. }
-            | ErrorKind::Authentication { .. }
-            | ErrorKind::ConnectionPoolCleared { .. } => Self::Away,
+            ErrorKind::ServerSelection { .. } | ErrorKind::DnsResolve { .. } | ErrorKind::Authentication { .. } => {
+                Self::Away
+            }
+            // Also what was under way is ended by that ("Connection to ..."), and may have happened.
+            ErrorKind::ConnectionPoolCleared { message, .. } if message.starts_with(NEVER_CONNECTED) => Self::Away,
             ErrorKind::Io(_) if error.contains_label(NEVER_SENT) => Self::Away,
             ErrorKind::Command(command) => Self::of_code(command.code, &command.message, &error),
             ErrorKind::Write(WriteFailure::WriteError(write)) => Self::of_code(write.code, &write.message, &error),

@@ -51,6 +51,10 @@ pub struct Server {
     pub organizations: Vec<Id>,
     /// The hosts that may run it.
     pub hosts: Vec<HostId>,
+    /// Those of them that stand by: they belong to another availability group than the one that runs it. A task chooses
+    /// that group.
+    #[serde(default)]
+    pub standby: Vec<HostId>,
     /// How many of them do at a time.
     pub replica_count: u16,
     /// What its clients reach through it.
@@ -114,6 +118,12 @@ impl Server {
     #[must_use]
     pub const fn dh_size(&self) -> u16 {
         if self.dh_param_bits < 2048 { 2048 } else { self.dh_param_bits }
+    }
+
+    /// Whether this host is to run it, if no other does.
+    #[must_use]
+    pub fn runs_on(&self, host: HostId) -> bool {
+        self.online && self.hosts.contains(&host) && !self.standby.contains(&host)
     }
 }
 

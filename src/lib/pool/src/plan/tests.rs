@@ -154,7 +154,7 @@ proptest! {
         let pool = Pool::of(stock, 20, 0, &jobs);
         prop_assert_eq!(pool.occupied.len(), jobs.len());
         prop_assert!(pool.coming + pool.dead <= jobs.len() as u64);
-        let ordered = of(&pool, &orders(&[pool.clone()])).len() as u64;
+        let ordered = of(&pool, &orders(std::slice::from_ref(&pool))).len() as u64;
         prop_assert_eq!(ordered, (20 - pool.coming).min(20 - jobs.len() as u64));
     }
 }
