@@ -107,6 +107,11 @@ pub async fn change(api: &Api, caller: &Caller, action: JobAction, id: &str) -> 
     Err(No::raced())
 }
 
+/// Whether more than the job itself is in the store on its account, which the queue takes back.
+const fn leaves(work: &Work) -> bool {
+    matches!(work, Work::Users { .. } | Work::AssignPool { .. })
+}
+
 /// The write that does it, if the job is still as it was found.
 fn step(action: JobAction, found: &Stored<Job>) -> Answer<Write> {
     let job = &found.record;
@@ -142,10 +147,12 @@ fn step(action: JobAction, found: &Stored<Job>) -> Answer<Write> {
             cancelled: false,
             ..job.clone()
         }),
-        JobAction::Discard => remove(),
-        // Whoever does it stops and removes it.
-        JobAction::Cancel if held => become_(Job { cancelled: true, ..job.clone() }),
-        JobAction::Cancel => remove(),
+        JobAction::Discard if !leaves(&job.work) => remove(),
+        JobAction::Cancel if !leaves(&job.work) && !held => remove(),
+        // Whoever does it stops, takes back what is to be taken back, and removes it.
+        JobAction::Discard | JobAction::Cancel => {
+            become_(Job { state: record::JobState::Open, cancelled: true, not_before: 0, ..job.clone() })
+        }
         JobAction::Raise => match job.priority {
             Priority::High => Err(No::bad("job_urgent", "Nothing is more urgent than this job already is.")),
             Priority::Normal => become_(Job { priority: Priority::High, ..job.clone() }),

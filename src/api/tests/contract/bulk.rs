@@ -13,6 +13,7 @@ use openssl::x509::X509;
 use serde_json::{Value, json};
 
 use crate::kit::{Console, World};
+use crate::work::act;
 
 /// An organisation whose users get keys that are made in no time.
 async fn organization(world: &World, console: &Console) -> String {
@@ -172,6 +173,26 @@ async fn nothing_is_left_of_users_whose_organization_is_deleted() {
     assert_eq!(bus.count::<Certificate>(Query::by("by_pool").equal(&organization)).await.expect("a number"), 0);
     assert_eq!(bus.count::<Job>(Query::all()).await.expect("a number"), 0);
     queue.abort();
+}
+
+#[tokio::test]
+async fn nothing_is_left_of_users_whose_creation_is_cancelled() {
+    let world = World::new().await;
+    let queue = world.start_queue();
+    let console = world.log_in().await;
+    let organization = organization(&world, &console).await;
+    queue.abort();
+    create(&world, &console, &organization, &vec![json!({ "name": "u" }); 40]).await;
+    let bus = &world.api.bus;
+    assert_eq!(bus.count::<UserSecret>(Query::all()).await.expect("a number"), 40);
+    for job in bus.list::<Job>(Query::all()).await.expect("jobs") {
+        act(&world, &console, "cancel", &job.record.id).await.good();
+    }
+    let queue = world.start_queue();
+    world.idle().await;
+    queue.abort();
+    assert_eq!(bus.count::<UserSecret>(Query::all()).await.expect("a number"), 0);
+    assert_eq!(bus.count::<User>(Query::by("by_organization")).await.expect("a number"), 0);
 }
 
 #[tokio::test]

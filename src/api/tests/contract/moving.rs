@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use culvert_model::record::{Address, Job, NewUser, Server};
+use culvert_model::record::{Address, NewUser, Server};
 use culvert_model::{Id, Kind};
 use culvert_records::{BATCH, Query, insert};
 use serde_json::{Value, json};
 
 use crate::kit::{Console, World};
+use crate::work::act;
 
 const USERS: usize = 500;
 
@@ -83,12 +84,6 @@ impl Scene {
             }
             assert!(watch.next().await, "the server is locked within ten seconds");
         }
-    }
-
-    async fn cancel(&self, job: &str) {
-        let mut job = self.world.api.bus.get::<Job>(job).await.expect("a store").expect("it is there");
-        job.record.cancelled = true;
-        self.world.api.bus.update(&mut job).await.expect("nobody else writes it");
     }
 }
 
@@ -183,7 +178,7 @@ async fn a_cancelled_move_is_taken_back() {
             let other = scene.world.ask(&scene.console, "POST", "/server", Some(wanted("10.60.1.0/24"))).await;
             assert_eq!(other.bad(400), "network_in_use");
             assert!(scene.world.doomed_queue(number).await);
-            scene.cancel(&job).await;
+            act(&scene.world, &scene.console, "cancel", &job).await.good();
             let queue = scene.world.start_queue();
             scene.world.idle().await;
             queue.abort();

@@ -14,7 +14,7 @@ async fn job(world: &World, console: &Console, id: &str) -> Value {
     jobs.as_array().and_then(|jobs| jobs.iter().find(|job| job["id"] == id).cloned()).unwrap_or_default()
 }
 
-async fn act(world: &World, console: &Console, action: &str, id: &str) -> crate::kit::Answered {
+pub async fn act(world: &World, console: &Console, action: &str, id: &str) -> crate::kit::Answered {
     world.ask(console, "PUT", &format!("/v1/jobs/{action}"), Some(json!({ "id": id }))).await
 }
 

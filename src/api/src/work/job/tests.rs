@@ -54,6 +54,18 @@ fn open_ones_are_cancelled_or_raised() {
     }
 }
 
+/// Else the secrets of users who are never made would stay, or the lock of a server.
+#[test]
+fn what_leaves_something_in_the_store_is_removed_by_the_queue() {
+    let work = Work::Users { organization: culvert_model::Id::new(), users: Vec::new() };
+    let dead = job(work.clone(), record::JobState::Dead, false);
+    let waiting = job(work, record::JobState::Open, false);
+    for (action, found) in [(JobAction::Discard, dead), (JobAction::Cancel, waiting)] {
+        let cancelled = done(action, &found).expect("it may").expect("it stays until then");
+        assert_eq!((cancelled.state, cancelled.cancelled), (record::JobState::Open, true));
+    }
+}
+
 /// Written by this release, it would not be what it was.
 #[test]
 fn what_a_newer_release_enqueued_is_never_written() {
