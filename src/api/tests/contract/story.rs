@@ -33,6 +33,7 @@ async fn stand_in(bus: Bus, host: HostId, fails: bool) {
                 state,
                 since: 1,
                 reason: fails.then(|| "the port is in use".into()),
+                certificate: None,
             };
             let write = match there {
                 Some(there) if there.record.state == state => continue,
@@ -91,6 +92,7 @@ async fn the_main_job() {
         platform: Some("linux".into()),
         device_name: None,
         since: 1_700_000_000,
+        serial: None,
     };
     world.vpn.insert(&connection).await.expect("written");
     let shown = world.get(&console, &format!("/user/{organization}/{user}")).await.good();

@@ -253,6 +253,12 @@ impl Log {
         Self { id: Self::id_of(&format!("behind/{format}/{hosts}")), timestamp, message }
     }
 
+    /// The entry that something ends soon: one for each end and each number of days left at which that is told.
+    #[must_use]
+    pub fn of_expiry(what: &str, expires: Millis, days: u32, message: String, timestamp: i64) -> Self {
+        Self { id: Self::id_of(&format!("expiry/{what}/{expires}/{days}")), timestamp, message }
+    }
+
     /// An id that this text alone has (FNV-1a, 64 bits).
     fn id_of(text: &str) -> Id {
         let fnv = |hash: u64, byte: u8| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
