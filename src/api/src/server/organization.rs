@@ -90,15 +90,9 @@ pub async fn detach(api: &Api, server: Id, organization: Id, force: bool) -> Ans
         let mut stored = stored;
         let mut gone = vec![super::assign_addresses(api, server).await?];
         if signer.is_none_or(|signer| signer == organization) {
-            gone.extend(
-                stored
-                    .record
-                    .certificate
-                    .take()
-                    .into_iter()
-                    .filter(|_| signer.is_some())
-                    .flat_map(certificate::removal),
-            );
+            if let Some(certificate) = stored.record.certificate.take() {
+                gone.extend(certificate::withdrawal(api, certificate).await?);
+            }
         }
         let without = |server: &mut Server| server.organizations.retain(|other| *other != organization);
         if write(api, stored, next.unwrap_or(organization), gone, without).await? {
