@@ -1,8 +1,11 @@
-//! The writes that remove certificates.
+//! Taking certificates back, and removing them.
 
 use culvert_model::Id;
 use culvert_model::record::{Certificate, CertificateKey};
-use culvert_records::{Guard, Write, delete};
+use culvert_records::{Guard, Query, Write, delete};
+
+use crate::answer::Answer;
+use crate::api::Api;
 
 /// Revokes all certificates of this subject, and removes them with their keys.
 ///

@@ -21,8 +21,7 @@ const TRIES: usize = 10;
 ///
 /// The store can't be reached.
 pub async fn listing(bus: &Bus, organization: Id, now: Millis) -> Result<Write, Failure> {
-    let id = format!("crl/{organization}");
-    Ok(match bus.get::<Job>(&id).await? {
+    Ok(match bus.get::<Job>(key(organization)).await? {
         Some(stored) => {
             let guard = stored.unchanged();
             let mut job = stored.record;
@@ -31,26 +30,42 @@ pub async fn listing(bus: &Bus, organization: Id, now: Millis) -> Result<Write, 
             }
             update(&job, guard)
         }
-        None => {
-            let job = Job::new(id, Work::Crl { organization }, Priority::Normal, now);
-            insert(&Job { not_before: now + TOGETHER, ..job })
-        }
+        None => first_listing(organization, now),
     })
 }
 
-/// The writes that revoke a certificate: none if it has expired or is revoked already.
+/// Likewise for an organisation that is made in the same batch.
+#[must_use]
+pub fn first_listing(organization: Id, now: Millis) -> Write {
+    let job = Job::new(key(organization), Work::Crl { organization }, Priority::Normal, now);
+    insert(&Job { not_before: now + TOGETHER, ..job })
+}
+
+fn key(organization: Id) -> String {
+    format!("crl/{organization}")
+}
+
+/// The writes that revoke certificates of an organisation: none for those that have expired or are revoked already.
 ///
 /// # Errors
 ///
 /// The store can't be reached.
-pub async fn revocation(bus: &Bus, certificate: &Certificate, now: Millis) -> Result<Vec<Write>, Failure> {
-    let Some(revocation) = Revocation::of(certificate, now).filter(|revocation| revocation.expires > now) else {
-        return Ok(Vec::new());
-    };
-    if bus.get::<Revocation>(&revocation.id).await?.is_some() {
-        return Ok(Vec::new());
+pub async fn revocations(
+    bus: &Bus,
+    organization: Id,
+    certificates: &[&Certificate],
+    now: Millis,
+) -> Result<Vec<Write>, Failure> {
+    let mut writes = Vec::new();
+    for revocation in certificates.iter().filter_map(|certificate| Revocation::of(certificate, now)) {
+        if revocation.expires > now && bus.get::<Revocation>(&revocation.id).await?.is_none() {
+            writes.push(insert(&revocation));
+        }
     }
-    Ok(vec![insert(&revocation), listing(bus, certificate.organization, now).await?])
+    if !writes.is_empty() {
+        writes.push(listing(bus, organization, now).await?);
+    }
+    Ok(writes)
 }
 
 /// The writes that revoke a certificate and remove it. Its key is not among them.
@@ -59,7 +74,7 @@ pub async fn revocation(bus: &Bus, certificate: &Certificate, now: Millis) -> Re
 ///
 /// The store can't be reached.
 pub async fn withdrawal(bus: &Bus, certificate: &Stored<Certificate>, now: Millis) -> Result<Vec<Write>, Failure> {
-    let mut writes = revocation(bus, &certificate.record, now).await?;
+    let mut writes = revocations(bus, certificate.record.organization, &[&certificate.record], now).await?;
     writes.push(delete::<Certificate>(certificate.record.id, certificate.unchanged()));
     Ok(writes)
 }

@@ -93,7 +93,10 @@ pub async fn writes(desk: &Desk, certificate: Id, immediate: bool, pair: &Pair) 
     let key = CertificateKey { id: new.id, key: Bytes(pair.key.to_vec()) };
     let mut writes = vec![insert(&holder.log(now, immediate)), insert(&key), insert(&new), holder.takes(new.id)];
     if immediate {
-        writes.extend(culvert_revocation::revocation(&desk.bus, &old.record, now).await?);
+        // Those too that were replaced before and are still good.
+        let all = desk.bus.list::<Certificate>(Query::by("by_subject").equal(new.subject)).await?;
+        let all: Vec<_> = all.iter().map(|stored| &stored.record).collect();
+        writes.extend(culvert_revocation::revocations(&desk.bus, new.organization, &all, now).await?);
     }
     // A task removes it then.
     old.record.replaced = Some(if immediate { now } else { now + Certificate::GRACE });

@@ -182,8 +182,8 @@ pub struct Settings {
     pub leaf_days: u32,
     /// Days that an organisation's CA is valid.
     pub ca_days: u32,
-    /// Administrators are warned so many days before a certificate expires, and clients that fetch their profiles by
-    /// themselves get a new one.
+    /// Administrators are warned so many days before a certificate expires, and who fetches a profile gets a new one:
+    /// see [`Settings::expiry`].
     pub expiry_days: u32,
     /// Seconds after which OpenVPN servers renew their session keys.
     pub renegotiate: u32,
@@ -193,6 +193,13 @@ record!(Settings);
 impl Settings {
     /// The id of the one record of this kind.
     pub const ID: &'static str = "settings";
+
+    /// How long before its end a certificate is told of and renewed, milliseconds: at most a third of the time for which
+    /// one is valid, so that a new one does not end soon as well.
+    #[must_use]
+    pub fn expiry(&self) -> Millis {
+        Millis::from(self.expiry_days.min(self.leaf_days / 3)) * 24 * 3600 * 1000
+    }
 }
 
 impl Default for Settings {
