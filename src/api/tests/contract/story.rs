@@ -8,7 +8,7 @@ use culvert_model::{HostId, Id, Kind, Slot};
 use culvert_records::{Bus, News, Query, insert, update};
 use serde_json::{Value, json};
 
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_else(|| panic!("{field} in {value}"))
 }
 
@@ -46,7 +46,7 @@ async fn stand_in(bus: Bus, host: HostId, fails: bool) {
 }
 
 /// An organisation with a user, and a server that it is attached to.
-async fn set_up(world: &World, console: &Console) -> (String, String, String) {
+pub async fn set_up(world: &World, console: &Console) -> (String, String, String) {
     let organization = world.ask(console, "POST", "/organization", Some(json!({ "name": "Ac me" }))).await.good();
     assert_eq!(text(&organization, "name"), "Acme", "blanks vanish from names");
     assert!(text(&organization, "expiration").starts_with("20"));
