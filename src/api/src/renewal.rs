@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use culvert_contract::reply;
 use culvert_jobs::enqueue;
-use culvert_model::record::{Certificate, Crl, Job, JobState, Organization, Priority, Server, User, Work};
+use culvert_model::record::{
+    Certificate, CertificateState, Crl, Job, JobState, Organization, Priority, Server, User, Work,
+};
 use culvert_model::{Id, Kind, Millis};
-use culvert_records::{Failure, Query};
+use culvert_records::{Failure, Key, Query};
 
 use crate::answer::{Answer, No};
 use crate::api::Api;
@@ -16,6 +18,9 @@ use crate::user;
 /// How long who fetches a profile waits for a new certificate: an RSA key takes a second or two. After that the old one
 /// is given out, which is still good.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How many certificates are looked at at a time: the first that end are seldom in a pool.
+const PAGE: u16 = 20;
 
 const DAY: Millis = 24 * 3600 * 1000;
 
@@ -159,6 +164,26 @@ async fn of_subject(api: &Api, subject: Id) -> Answer<Vec<reply::Certificate>> {
     let mut shown: Vec<_> = all.into_iter().map(|stored| show(stored.record)).collect();
     shown.sort_by_key(|certificate| (certificate.replaced.is_some(), certificate.replaced));
     Ok(shown)
+}
+
+/// The end of the certificate that is the next to end of those that somebody has, milliseconds since 1970.
+///
+/// # Errors
+///
+/// The store can't be reached.
+pub async fn next_end(api: &Api) -> Answer<Option<Millis>> {
+    let now = i64::try_from(api.now().await?).unwrap_or(i64::MAX);
+    let mut query = Query::by("by_expiry").from(Key::Int(now)).limit(PAGE);
+    loop {
+        let page = api.bus.find::<Certificate>(query.clone()).await?;
+        let mut all = page.items.into_iter().map(|stored| stored.record);
+        let counts = |one: &Certificate| one.state == CertificateState::Taken && one.replaced.is_none();
+        match (all.find(counts), page.next) {
+            (Some(certificate), _) => return Ok(Some(certificate.expires)),
+            (None, Some(next)) => query = query.after(Some(next)),
+            (None, None) => return Ok(None),
+        }
+    }
 }
 
 /// The signed list of an organisation's revoked certificates.
