@@ -6,11 +6,11 @@ use std::io::Write as _;
 use std::process::Command;
 
 use culvert_model::record::{
-    Certificate, CertificateKey, CertificateState, Crl, Job, Log, Organization, Priority, Purpose, Revocation, Tls,
-    User, Work,
+    Certificate, CertificateKey, CertificateState, Crl, Job, JobState, Log, Organization, Priority, Purpose,
+    Revocation, Tls, User, Work,
 };
 use culvert_model::{Bytes, Id, Millis, Role};
-use culvert_records::{Query, Stored};
+use culvert_records::{Guard, Kept, Query, Refusal, Stored, delete};
 use culvert_revocation::{listing, withdraw};
 use culvert_tasks::desk::Desk;
 use culvert_tasks::duty::DUTIES;
@@ -228,6 +228,57 @@ async fn no_revocation_goes_without_being_listed() {
         .map(|one| one.serial_number().to_bn().and_then(|number| number.to_hex_str()).expect("a number").to_lowercase())
         .collect();
     assert!(serials.iter().all(|serial| listed.contains(serial)), "{listed:?}");
+}
+
+/// What the queue does while somebody revokes: it has claimed the job, read the revocations and signed them.
+#[tokio::test]
+async fn a_list_that_is_being_signed_without_a_revocation_cannot_be_written() {
+    let cluster = Cluster::new();
+    let organization = cluster.organization().await;
+    let (api, queue) = (cluster.api(), cluster.bus(Role::Queue));
+    let certificate = |number: u8| Certificate {
+        id: Id::new(),
+        organization,
+        purpose: Purpose::Client,
+        state: CertificateState::Taken,
+        reserved: None,
+        subject: Id::new(),
+        der: Bytes(Vec::new()),
+        fingerprint: format!("{number:064x}"),
+        expires: u64::MAX / 4,
+        serial: format!("7f{number:02x}"),
+        replaced: None,
+    };
+    let revoke = async |number| {
+        let certificate = certificate(number);
+        api.insert(&certificate).await.expect("a new certificate");
+        withdraw(api, certificate.id, 1).await.expect("it can be revoked");
+    };
+    let key = format!("crl/{organization}");
+    let signs = async || match queue.claim::<Job>(&key, None, "queue-test", 60_000).await.expect("the bus answers") {
+        Kept::Held(job) => job,
+        Kept::Lost => panic!("nobody else has it"),
+    };
+    let ends = async |job: &Stored<Job>| {
+        let guard = Guard { revision: Some(job.revision), claim: job.claim() };
+        queue.write(vec![delete::<Job>(&key, guard)]).await.map(drop)
+    };
+    revoke(1).await;
+    let job = signs().await;
+    revoke(2).await;
+    let refused = ends(&job).await.expect_err("it would be a list without the second");
+    assert!(matches!(refused.refusal(), Some(Refusal::Stale { .. })), "{refused}");
+    // It reads again, and nobody comes in between.
+    let job = queue.get::<Job>(&key).await.expect("the bus answers").expect("it is there");
+    ends(&job).await.expect("it is as it was read");
+    // From here on there is a new one, and one that was given up is taken up again.
+    revoke(3).await;
+    let mut job = api.get::<Job>(&key).await.expect("the bus answers").expect("a new one");
+    (job.record.state, job.record.attempts) = (JobState::Dead, 5);
+    api.update(&mut job).await.expect("nobody else changes it");
+    revoke(4).await;
+    let job = api.get::<Job>(&key).await.expect("the bus answers").expect("it is there").record;
+    assert_eq!((job.state, job.attempts), (JobState::Open, 0));
 }
 
 #[tokio::test]
