@@ -103,12 +103,13 @@ fn of_servers(kind: Kind) -> Value {
         Kind::ServerKey => json!({ "id": ID, "tls_crypt": "AAEC" }),
         Kind::Instance => json!({
             "id": format!("{ID}-0"), "server": ID, "host": HOST, "slot": 3, "state": "online", "since": 1, "reason": "x",
+            "certificate": ID,
         }),
         Kind::Address => json!({ "id": "a/1", "server": ID, "user": ID, "address": "10.8.0.2", "next": null }),
         Kind::Connection => json!({
             "id": ID, "server": ID, "host": HOST, "user": ID, "organization": ID, "client": 4,
             "real_address": "192.0.2.7:1194", "virtual_address": "10.8.0.2", "platform": "linux", "device_name": "d",
-            "since": 1,
+            "since": 1, "serial": "0a",
         }),
         _ => json!({ "id": format!("{ID}-0"), "server": ID, "lines": ["started"] }),
     }

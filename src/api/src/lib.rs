@@ -31,6 +31,7 @@ pub mod process;
 pub mod profile;
 pub mod random;
 pub mod recall;
+pub mod renewal;
 pub mod routes;
 pub mod server;
 pub mod session;

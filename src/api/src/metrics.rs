@@ -11,9 +11,9 @@ use serde::Serialize;
 
 use crate::answer::Answer;
 use crate::api::Api;
-use crate::overview;
 use crate::user::settings;
 use crate::work::{job, task};
+use crate::{overview, renewal};
 
 /// All figures. Those of the store are left out while it can't be reached.
 pub async fn text(api: &Api) -> String {
@@ -42,7 +42,12 @@ async fn cluster(api: &Api, page: &mut Page) -> Answer<()> {
     }
     jobs(api, page).await?;
     tasks(api, page).await?;
-    pools(api, page).await
+    pools(api, page).await?;
+    let about = "When the next certificate of a user or server ends, since 1970 by the store's clock.";
+    if let Some(end) = renewal::next_end(api).await? {
+        page.gauge("culvert_certificate_next_expiry_timestamp_seconds", about, seconds(end));
+    }
+    Ok(())
 }
 
 async fn jobs(api: &Api, page: &mut Page) -> Answer<()> {

@@ -77,6 +77,7 @@ fn question(client: u64, user: u8, entries: &[(&str, &str)]) -> Question {
 
 fn environment(user: u8, entries: &[(&str, &str)]) -> Environment {
     let mut text = format!(">CLIENT:CONNECT,1,1\n>CLIENT:ENV,tls_digest_sha256_0={}\n", records::fingerprint(user));
+    text += &format!(">CLIENT:ENV,tls_serial_hex_0={}\n", records::serial(user));
     for (name, value) in entries {
         text += &format!(">CLIENT:ENV,{name}={value}\n");
     }
@@ -219,6 +220,49 @@ async fn only_the_certificate_that_the_user_has_now() {
     let mut damaged = question(3, 2, &[]);
     damaged.damaged = true;
     assert_eq!(denial(&world.authority.decide(&damaged).await), Some(Denial::Damaged));
+}
+
+#[tokio::test]
+async fn a_replaced_certificate_is_good_for_as_long_as_its_record_is_there() {
+    let mut old = records::certificate(1);
+    (old.id, old.replaced) = (records::id(98), Some(1));
+    old.fingerprint = records::fingerprint(77);
+    let world = World::new(|bus| bus.put(&old)).await;
+    let with_old = || async { world.authority.decide(&question(1, 77, &[])).await };
+    assert!(matches!(with_old().await, Verdict::Allowed { user, .. } if user == records::id(1)));
+    assert!(matches!(world.ask(2, 1, &[]).await, Verdict::Allowed { .. }), "and so is the new one");
+    world.bus.remove::<culvert_model::record::Certificate>(&old.id.to_string());
+    world.authority.directory.change(|directory| directory.drop_certificate(old.id));
+    assert_eq!(denial(&with_old().await), Some(Denial::UnknownCertificate));
+}
+
+#[tokio::test]
+async fn a_revoked_certificate_is_refused_whatever_else_is_known_of_it() {
+    let world = World::new(|bus| {
+        bus.put(&records::revocation(1));
+        bus.put(&records::revocation(7));
+    })
+    .await;
+    assert_eq!(denial(&world.ask(1, 1, &[]).await), Some(Denial::Revoked));
+    let asked = world.bus.asked.load(Ordering::Relaxed);
+    assert_eq!(denial(&world.ask(2, 7, &[]).await), Some(Denial::Revoked), "nothing else is left of it");
+    assert_eq!(world.bus.asked.load(Ordering::Relaxed), asked, "which costs no store operation");
+    assert!(matches!(world.ask(3, 2, &[]).await, Verdict::Allowed { .. }));
+    // A renewal of session keys is asked about, too.
+    let renewal = Question { renewal: true, ..question(4, 1, &[]) };
+    assert_eq!(denial(&world.authority.decide(&renewal).await), Some(Denial::Revoked));
+}
+
+#[tokio::test]
+async fn who_shows_no_serial_number_is_not_let_in() {
+    let world = World::new(|_| {}).await;
+    let mut question = question(1, 1, &[]);
+    let text =
+        format!(">CLIENT:CONNECT,1,1\n>CLIENT:ENV,tls_digest_sha256_0={}\n>CLIENT:ENV,END\n", records::fingerprint(1));
+    if let Some(Event::Client { environment, .. }) = Parser::default().push(text.as_bytes()).pop() {
+        question.environment = environment;
+    }
+    assert_eq!(denial(&world.authority.decide(&question).await), Some(Denial::Damaged));
 }
 
 #[tokio::test]

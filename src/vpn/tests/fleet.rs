@@ -117,9 +117,13 @@ fn start(run: &Path) -> Process {
 }
 
 async fn knock(controller: &mut Controller, client: u64, user: u8) {
-    let digest = records::fingerprint(user);
-    let environment =
-        [("tls_digest_sha256_0", digest.as_str()), ("untrusted_ip", "192.0.2.9"), ("untrusted_port", "5")];
+    let (digest, serial) = (records::fingerprint(user), records::serial(user));
+    let environment = [
+        ("tls_digest_sha256_0", digest.as_str()),
+        ("tls_serial_hex_0", &serial),
+        ("untrusted_ip", "192.0.2.9"),
+        ("untrusted_port", "5"),
+    ];
     controller.notice(&format!("CONNECT,{client},1"), &environment).await;
 }
 
@@ -130,12 +134,20 @@ async fn connect(world: &World, controller: &mut Controller, client: u64, user: 
     world.until("recorded", || world.bus.all::<Connection>().iter().any(|one| one.client == client)).await;
 }
 
+/// The client 4 of the user 1 in OpenVPN's list: it came a minute ago.
+fn listed() -> String {
+    let name = records::id(1);
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs() - 60;
+    format!("CLIENT_LIST\t{name}\t192.0.2.9:5\t10.201.0.2\t\t1\t1\tx\t{since}\tUNDEF\t4\t0\tAES-256-GCM\r\n")
+}
+
 #[tokio::test]
 async fn a_server_starts_and_a_client_comes_and_goes() {
     let world = World::new();
     let (_process, mut controller) = world.serving().await;
     assert!(matches!(&world.asked()[0], Request::Start(start) if start.tls_crypt.len() == 256));
     world.until("online", || world.instance().is_some_and(|one| one.state == InstanceState::Online)).await;
+    assert_eq!(world.instance().and_then(|one| one.certificate), records::server().certificate);
 
     knock(&mut controller, 4, 1).await;
     let command = controller.until("client-auth ").await;
@@ -175,6 +187,38 @@ async fn a_disabled_user_is_cut_off_at_once_and_refused_again() {
 }
 
 #[tokio::test]
+async fn who_has_a_revoked_certificate_is_cut_off_at_once_and_refused_again() {
+    let world = World::new();
+    let (_process, mut controller) = world.serving().await;
+    connect(&world, &mut controller, 4, 1).await;
+    let begun = Instant::now();
+    world.bus.put(&records::revocation(1));
+    assert_eq!(controller.until("client-kill").await, "client-kill 4 HALT");
+    assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
+    controller.notice("DISCONNECT,4", &[]).await;
+    knock(&mut controller, 5, 1).await;
+    assert!(controller.until("client-deny 5 1").await.contains("revoked"));
+}
+
+/// OpenVPN's list does not say which certificates its clients have; the records do.
+#[tokio::test]
+async fn what_was_revoked_while_the_process_was_away_is_found_by_the_next_one() {
+    let world = World::new();
+    let (process, mut controller) = world.serving().await;
+    connect(&world, &mut controller, 4, 1).await;
+    assert_eq!(world.bus.all::<Connection>()[0].serial, Some(records::serial(1)));
+    world.until("online", || world.instance().is_some_and(|one| one.state == InstanceState::Online)).await;
+    drop(process);
+    drop(controller);
+    world.bus.put(&records::revocation(1));
+
+    let _process = world.start();
+    let mut controller = world.openvpn.controller().await;
+    controller.rows = vec![listed()];
+    assert_eq!(controller.until("client-kill").await, "client-kill 4 HALT");
+}
+
+#[tokio::test]
 async fn a_killed_process_is_followed_by_one_that_takes_over() {
     let world = World::new();
     let (process, mut controller) = world.serving().await;
@@ -187,11 +231,8 @@ async fn a_killed_process_is_followed_by_one_that_takes_over() {
     let process = world.start();
     let mut controller = world.openvpn.controller().await;
     let name = records::id(1);
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs() - 60;
-    controller.rows = vec![
-        format!("CLIENT_LIST\t{name}\t192.0.2.9:5\t10.201.0.2\t\t1\t1\tx\t{since}\tUNDEF\t4\t0\tAES-256-GCM\r\n"),
-        format!("CLIENT_LIST\t{name}\t192.0.2.9:6\t\t\t1\t1\tx\t1\tUNDEF\t5\t0\tBF-CBC\r\n"),
-    ];
+    controller.rows =
+        vec![listed(), format!("CLIENT_LIST\t{name}\t192.0.2.9:6\t\t\t1\t1\tx\t1\tUNDEF\t5\t0\tBF-CBC\r\n")];
     let commands = controller.during(Duration::from_millis(600)).await;
     assert!(commands.contains(&"client-auth-nt 4 3".to_owned()), "a renewal that nobody answered is rescued");
     assert!(commands.contains(&"client-kill 5".to_owned()), "who was asked about in vain comes again");
@@ -229,7 +270,7 @@ async fn the_store_goes_away_and_nothing_stops() {
     let (_process, mut controller) = world.serving().await;
     connect(&world, &mut controller, 4, 1).await;
     world.bus.away.store(true, Ordering::Relaxed);
-    let environment = [("tls_digest_sha256_0", records::fingerprint(1))];
+    let environment = [("tls_digest_sha256_0", records::fingerprint(1)), ("tls_serial_hex_0", records::serial(1))];
     let environment: Vec<(&str, &str)> = environment.iter().map(|(name, value)| (*name, value.as_str())).collect();
     controller.notice("REAUTH,4,3", &environment).await;
     assert_eq!(controller.until("client-auth-nt").await, "client-auth-nt 4 3");

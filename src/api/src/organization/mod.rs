@@ -7,6 +7,7 @@ use culvert_model::Id;
 use culvert_model::record::{Certificate, Organization, OrganizationSecret};
 use culvert_pool::Stock;
 use culvert_records::{Failure, Query, Refusal, insert};
+use culvert_revocation::first_listing;
 
 pub use removal::remove;
 
@@ -40,6 +41,7 @@ pub async fn users(api: &Api, organization: Id) -> Answer<u64> {
 ///
 /// No CA was made in time, or the store can't be reached. Nothing was changed.
 pub async fn create(api: &Api, new: &OrganizationNew) -> Answer<Organization> {
+    let now = api.now().await?;
     let organization = |ca: &Certificate| Organization {
         id: ca.subject,
         name: filter::name(&new.name),
@@ -49,7 +51,8 @@ pub async fn create(api: &Api, new: &OrganizationNew) -> Answer<Organization> {
     };
     let with = |ca: &Certificate| {
         let secret = new.auth_api.then(|| insert(&fresh(ca.subject)));
-        [insert(&organization(ca))].into_iter().chain(secret).collect()
+        // Nobody is on the first list; who asks for one gets it.
+        [insert(&organization(ca)), first_listing(ca.subject, now)].into_iter().chain(secret).collect()
     };
     let ca = take::<Certificate>(api, Stock::Authority, with).await?;
     let organization = organization(&ca);

@@ -2,7 +2,7 @@
 
 use culvert_model::Id;
 use culvert_model::record::{
-    CaKey, Certificate, CertificateKey, Job, Organization, OrganizationSecret, Server, User, Work,
+    CaKey, Certificate, CertificateKey, Crl, Job, Organization, OrganizationSecret, Revocation, Server, User, Work,
 };
 use culvert_records::{Failure, Query};
 
@@ -30,6 +30,10 @@ pub async fn remove(api: &Api, id: Id) -> Answer<()> {
     remove_users(api, id).await?;
     remove_jobs(api, id).await?;
     remove_certificates(api, id).await?;
+    api.bus.delete::<Crl>(id).await?;
+    for revocation in api.bus.list::<Revocation>(Query::by("by_organization").equal(id)).await? {
+        api.bus.delete::<Revocation>(&revocation.record.id).await?;
+    }
     match organization {
         Some(organization) => {
             api.note(format!("Organization {} was deleted.", organization.record.name)).await;

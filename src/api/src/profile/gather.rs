@@ -6,7 +6,7 @@ use culvert_model::record::{Certificate, CertificateKey, Host, Organization, Ser
 use super::text::{self, Parts, Remote};
 use crate::answer::{Answer, No};
 use crate::api::Api;
-use crate::{filter, random, server, user};
+use crate::{filter, random, renewal, server, user};
 
 /// A profile with the name of its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +63,7 @@ fn admits(server: &Server, user: &User) -> bool {
 }
 
 async fn holder(api: &Api, organization: Id, id: Id) -> Answer<Holder> {
-    let user = user::find(api, organization, id).await?.record;
+    let user = renewal::in_time(api, organization, id).await?;
     let organization = user::organization(api, organization).await?;
     let certificate = api.have::<Certificate>(user.certificate, "certificate").await?.record;
     let key = api.have::<CertificateKey>(user.certificate, "certificate").await?.record;

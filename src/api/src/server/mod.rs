@@ -17,7 +17,7 @@ use culvert_contract::body::ServerChange;
 use culvert_model::Bytes;
 use culvert_model::Id;
 use culvert_model::record::{Address, Job, Output, Priority, Server, ServerKey, Work};
-use culvert_records::{Guard, Query, Write, delete, insert, update as replace};
+use culvert_records::{Failure, Guard, Query, Write, delete, insert, update as replace};
 use http::StatusCode;
 
 pub use host::{attach_host, detach_host, hosts};
@@ -119,12 +119,7 @@ pub async fn remove(api: &Api, id: Id) -> Answer<()> {
     if server.is_some() {
         halt(api, id).await?;
     }
-    let mut writes = vec![];
-    if let Some(server) = api.bus.get::<Server>(id).await? {
-        writes.push(delete::<Server>(id, server.unchanged()));
-        writes.extend(server.record.certificate.into_iter().flat_map(certificate::removal));
-        api.bus.write(writes).await?;
-    }
+    drop_record(api, id).await?;
     api.bus.delete::<ServerKey>(id).await?;
     for output in api.bus.list::<Output>(Query::by("by_server").equal(id)).await? {
         api.bus.delete::<Output>(&output.record.id).await?;
@@ -134,6 +129,23 @@ pub async fn remove(api: &Api, id: Id) -> Answer<()> {
     dh::give_up(api, id, server.record.dh_size()).await;
     api.note(format!("Server {} was deleted.", server.record.name)).await;
     Ok(())
+}
+
+/// Removes the server itself; its certificate is revoked.
+async fn drop_record(api: &Api, id: Id) -> Answer<()> {
+    for _ in 0..5 {
+        let Some(server) = api.bus.get::<Server>(id).await? else { return Ok(()) };
+        let mut writes = vec![delete::<Server>(id, server.unchanged())];
+        if let Some(certificate) = server.record.certificate {
+            writes.extend(certificate::withdrawal(api, certificate).await?);
+        }
+        match api.bus.write(writes).await {
+            Ok(_) => return Ok(()),
+            Err(Failure::Refused { .. }) => {}
+            Err(failure) => return Err(failure.into()),
+        }
+    }
+    Err(No::raced())
 }
 
 async fn forget_addresses(api: &Api, server: Id) -> Answer<()> {

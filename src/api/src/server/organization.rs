@@ -89,16 +89,10 @@ pub async fn detach(api: &Api, server: Id, organization: Id, force: bool) -> Ans
         let next = others.into_iter().find(|other| *other != organization);
         let mut stored = stored;
         let mut gone = vec![super::assign_addresses(api, server).await?];
-        if signer.is_none_or(|signer| signer == organization) {
-            gone.extend(
-                stored
-                    .record
-                    .certificate
-                    .take()
-                    .into_iter()
-                    .filter(|_| signer.is_some())
-                    .flat_map(certificate::removal),
-            );
+        if signer.is_none_or(|signer| signer == organization)
+            && let Some(certificate) = stored.record.certificate.take()
+        {
+            gone.extend(certificate::withdrawal(api, certificate).await?);
         }
         let without = |server: &mut Server| server.organizations.retain(|other| *other != organization);
         if write(api, stored, next.unwrap_or(organization), gone, without).await? {

@@ -18,7 +18,7 @@ pub use listing::{detail, list};
 use crate::answer::{Answer, No};
 use crate::api::Api;
 use crate::password::Cost;
-use crate::random;
+use crate::{certificate, random};
 
 /// The alphabet of secrets for one-time codes (RFC 4648 section 6).
 const BASE32: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
@@ -125,19 +125,23 @@ pub async fn settings(api: &Api) -> Answer<Settings> {
     Ok(api.bus.get::<Settings>(Settings::ID).await?.map(|found| found.record).unwrap_or_default())
 }
 
-/// Removes a user, who is cut off by `vpn`.
+/// Removes a user, whose certificates are revoked and who is cut off by `vpn`.
 ///
 /// # Errors
 ///
 /// There is none, or the store can't be reached.
 pub async fn remove(api: &Api, organization: Id, id: Id) -> Answer<()> {
     let user = find(api, organization, id).await?.record;
+    certificate::revoke(api, id).await?;
     erase(api, &user).await?;
+    // What a renewal made meanwhile: from here on nobody can.
+    certificate::revoke(api, id).await?;
     api.note(format!("User {} was deleted.", user.name)).await;
     Ok(())
 }
 
-/// Removes a user with all that is the user's own. The user comes last, so that whoever is interrupted can ask again.
+/// Removes a user with all that is the user's own. The user comes last, so that whoever is interrupted can ask again. What
+/// is left of the user's certificates is not revoked: the CA goes, too.
 ///
 /// # Errors
 ///

@@ -42,7 +42,11 @@ async fn nobody_is_let_in_anywhere_but_where_it_is_declared() {
             let answer = world.ask(console, route.method.name(), &path, body).await;
             let what = (route.method.name(), &path, answer.status);
             match route.access {
-                Access::None => assert!(answer.status != 404 && answer.status != 405, "{what:?}"),
+                // What is named by its id need not be there.
+                Access::None => {
+                    let missing = answer.status == 404 && !route.pattern.contains('{');
+                    assert!(!missing && answer.status != 405, "{what:?}");
+                }
                 // Nobody has this link, so it is not there; removing it does nothing.
                 Access::Capability => assert!(answer.status == 404 || route.method == Method::Delete, "{what:?}"),
                 Access::Session | Access::Admin | Access::SuperUser => assert_eq!(answer.status, 401, "{what:?}"),

@@ -42,6 +42,7 @@ fn connection(host: HostId) -> Connection {
         platform: None,
         device_name: None,
         since: 0,
+        serial: None,
     }
 }
 

@@ -10,6 +10,7 @@ mod moving;
 mod parameters;
 mod pools;
 mod race;
+mod renewal;
 mod sockets;
 mod story;
 mod work;

@@ -8,7 +8,7 @@ use culvert_model::{HostId, Id, Kind, Slot};
 use culvert_records::{Bus, News, Query, insert, update};
 use serde_json::{Value, json};
 
-fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap_or_else(|| panic!("{field} in {value}"))
 }
 
@@ -33,6 +33,7 @@ async fn stand_in(bus: Bus, host: HostId, fails: bool) {
                 state,
                 since: 1,
                 reason: fails.then(|| "the port is in use".into()),
+                certificate: None,
             };
             let write = match there {
                 Some(there) if there.record.state == state => continue,
@@ -45,7 +46,7 @@ async fn stand_in(bus: Bus, host: HostId, fails: bool) {
 }
 
 /// An organisation with a user, and a server that it is attached to.
-async fn set_up(world: &World, console: &Console) -> (String, String, String) {
+pub async fn set_up(world: &World, console: &Console) -> (String, String, String) {
     let organization = world.ask(console, "POST", "/organization", Some(json!({ "name": "Ac me" }))).await.good();
     assert_eq!(text(&organization, "name"), "Acme", "blanks vanish from names");
     assert!(text(&organization, "expiration").starts_with("20"));
@@ -91,6 +92,7 @@ async fn the_main_job() {
         platform: Some("linux".into()),
         device_name: None,
         since: 1_700_000_000,
+        serial: None,
     };
     world.vpn.insert(&connection).await.expect("written");
     let shown = world.get(&console, &format!("/user/{organization}/{user}")).await.good();

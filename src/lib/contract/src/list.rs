@@ -4,7 +4,7 @@ use culvert_model::record::Period;
 use culvert_model::{HostId, Id};
 
 use crate::body::{
-    AdminChange, ClusterChange, HostChange, Login, Named, OrganizationChange, OrganizationNew, RouteChange,
+    AdminChange, ClusterChange, HostChange, Login, Named, OrganizationChange, OrganizationNew, Renewal, RouteChange,
     ServerChange, SettingsChange, UserChange, UserNew,
 };
 use crate::path::{JobAction, LongCode, Operation, RouteNetwork, ShortCode};
@@ -156,6 +156,18 @@ crate::routes! {
     TaskRun: Put "/v1/tasks/run", path (), access Admin, query (), body Named, reply Empty;
     /// Pools with their levels.
     PoolList: Get "/v1/pools", path (), access Admin, query (), body (), reply Vec<reply::Pool>;
+    /// The signed list of an organisation's revoked certificates (RFC 5280), DER. It says nothing that is secret.
+    OrganizationCrl: Get "/v1/organizations/{organization}/crl", path (Id,), access None, query (), body (), reply reply::Crl;
+    /// Give all users of an organisation new certificates.
+    OrganizationRenew: Post "/v1/organizations/{organization}/renewal", path (Id,), access Admin, query (), body Renewal, reply reply::Renewal;
+    /// A user's certificates: the one that it has, and those that are good beside it for a while.
+    UserCertificates: Get "/v1/organizations/{organization}/users/{user}/certificates", path (Id, Id), access Admin, query (), body (), reply Vec<reply::Certificate>;
+    /// Give a user a new certificate.
+    UserRenew: Post "/v1/organizations/{organization}/users/{user}/renewal", path (Id, Id), access Admin, query (), body Renewal, reply reply::Renewal;
+    /// A server's certificates, likewise.
+    ServerCertificates: Get "/v1/servers/{server}/certificates", path (Id,), access Admin, query (), body (), reply Vec<reply::Certificate>;
+    /// Give a server a new certificate, which it takes at its next start.
+    ServerRenew: Post "/v1/servers/{server}/renewal", path (Id,), access Admin, query (), body Renewal, reply reply::Renewal;
     /// The cluster's own settings.
     ClusterRead: Get "/v1/settings", path (), access Admin, query (), body (), reply reply::Cluster;
     /// Change the cluster's own settings.

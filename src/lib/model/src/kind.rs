@@ -117,6 +117,7 @@ kinds! {
         index("by_reservation", &["reserved"]),
         index("by_subject", &["subject"]),
         index("by_expiry", &["expires"]),
+        index("by_replacement", &["replaced"]),
         unique("by_fingerprint", &["fingerprint"]),
     ];
     /// The private key to a certificate.

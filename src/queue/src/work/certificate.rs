@@ -1,12 +1,9 @@
 //! A certificate of a user or a server, for a pool or for whoever waits.
 
-use culvert_keys::{Issuer, Pair, Recipe};
-use culvert_model::record::{
-    CaKey, Certificate, CertificateKey, CertificateState, Job, Organization, Purpose, Settings,
-};
+use culvert_keys::{Pair, Recipe};
+use culvert_model::record::{Certificate, CertificateKey, CertificateState, Job, Organization, Purpose, Settings};
 use culvert_model::{Bytes, Id};
 use culvert_records::{Write, insert};
-use zeroize::Zeroizing;
 
 use super::{Need, Trouble, settings};
 use crate::Desk;
@@ -27,13 +24,9 @@ pub async fn recipes(
 ) -> Result<Vec<Recipe>, Trouble> {
     let (_, now) = desk.bus.here().await?;
     let organization = found.id;
-    let signing = desk.bus.get::<CaKey>(organization).await?;
-    let (Some(certificate), Some(signing)) = (found.ca, signing) else {
-        return Err(Trouble::NotYet("The organisation's CA is not made yet."));
-    };
+    let issuer = super::issuer(desk, found).await?;
     let Settings { user_key, server_key, leaf_days: days, .. } = settings(desk).await?;
     let key = if purpose == Purpose::Client { user_key } else { server_key };
-    let issuer = Issuer { certificate: certificate.0, key: Zeroizing::new(signing.record.key.0) };
     let recipe =
         |subject| Recipe::Certificate { organization, subject, purpose, issuer: issuer.clone(), key, days, now };
     Ok(subjects.into_iter().map(recipe).collect())

@@ -8,13 +8,16 @@ mod addresses;
 mod ca;
 mod certificate;
 mod console;
+mod crl;
 mod dh;
+mod renew;
 mod users;
 
-use culvert_keys::{Made, Recipe};
+use culvert_keys::{Issuer, Made, Recipe};
 use culvert_model::Id;
-use culvert_model::record::{Job, Organization, Settings, Work};
+use culvert_model::record::{CaKey, Job, Organization, Settings, Work};
 use culvert_records::{Failure, Write};
+use zeroize::Zeroizing;
 
 use crate::Desk;
 
@@ -62,6 +65,8 @@ pub async fn look(desk: &Desk, job: &Job) -> Result<Need, Trouble> {
         Work::Users { organization, users } => users::look(desk, *organization, users).await,
         Work::AssignAddresses { server } | Work::AssignAddress { server, .. } => addresses::look(desk, *server).await,
         Work::AssignPool { .. } | Work::UnassignAddress { .. } => Ok(Need::Make(Vec::new())),
+        Work::Renew { certificate, .. } => renew::look(desk, *certificate).await,
+        Work::Crl { .. } => Ok(Need::Make(Vec::new())),
         _ => Err(Trouble::Failed("This kind of work is not known here.".into())),
     }
 }
@@ -82,6 +87,10 @@ pub async fn writes(desk: &Desk, job: &Job, made: &[Made]) -> Result<Vec<Write>,
         (Work::AssignAddresses { server }, _) => addresses::assign_all(desk, *server).await,
         (Work::AssignAddress { server, user }, _) => addresses::assign(desk, *server, *user).await,
         (Work::UnassignAddress { server, user }, _) => addresses::unassign(desk, *server, *user).await,
+        (Work::Renew { certificate, immediate }, [Made::Pair(pair)]) => {
+            renew::writes(desk, *certificate, *immediate, pair).await
+        }
+        (Work::Crl { organization }, []) => crl::writes(desk, *organization).await,
         _ => Ok(Vec::new()),
     }
 }
@@ -97,6 +106,15 @@ pub async fn undo(desk: &Desk, job: &Job) -> Result<Vec<Write>, Trouble> {
 
 async fn organization(desk: &Desk, id: Id) -> Result<Option<Organization>, Failure> {
     Ok(desk.bus.get::<Organization>(id).await?.map(|stored| stored.record))
+}
+
+/// The CA of an organisation.
+async fn issuer(desk: &Desk, organization: Organization) -> Result<Issuer, Trouble> {
+    let key = desk.bus.get::<CaKey>(organization.id).await?;
+    let (Some(certificate), Some(key)) = (organization.ca, key) else {
+        return Err(Trouble::NotYet("The organisation's CA is not made yet."));
+    };
+    Ok(Issuer { certificate: certificate.0, key: Zeroizing::new(key.record.key.0) })
 }
 
 async fn settings(desk: &Desk) -> Result<Settings, Failure> {

@@ -13,7 +13,9 @@ use std::time::Duration;
 use culvert_bus::server::Server;
 use culvert_bus::store::Store;
 use culvert_bus::store::embedded::Embedded;
-use culvert_model::record::{Certificate, CertificateState, Job, Organization, Priority, Purpose, Settings, Work};
+use culvert_model::record::{
+    Certificate, CertificateState, Job, Organization, Priority, Purpose, Settings, User, Work,
+};
 use culvert_model::{HostId, Id, Role};
 use culvert_records::{Bus, Query};
 use tempfile::TempDir;
@@ -141,6 +143,30 @@ pub async fn certificates(api: &Bus, organization: Id, purpose: Purpose, state: 
 
 pub async fn jobs(api: &Bus) -> usize {
     api.list::<Job>(Query::all()).await.expect("the bus answers").len()
+}
+
+/// A user with a certificate that is not there.
+pub fn user(organization: Id) -> User {
+    User {
+        id: Id::new(),
+        organization,
+        name: "alice".into(),
+        email: None,
+        groups: Vec::new(),
+        disabled: false,
+        auth_type: "local".into(),
+        yubico_id: None,
+        pin: false,
+        bypass_secondary: false,
+        client_to_client: false,
+        mac_addresses: None,
+        dns_servers: None,
+        dns_suffix: None,
+        port_forwarding: None,
+        network_links: Vec::new(),
+        certificate: Id::new(),
+        last_active: None,
+    }
 }
 
 pub fn job(id: &str, work: Work, priority: Priority) -> Job {

@@ -1,6 +1,7 @@
 //! The table of tasks: a file for each.
 
 mod addresses;
+mod certificates;
 mod clients;
 mod expired;
 mod failover;
@@ -50,7 +51,7 @@ const MINUTE: Millis = 60 * SECOND;
 const HOUR: Millis = 60 * MINUTE;
 
 /// All tasks. What looks at all users, or at what each of them has, does it once a day.
-pub static DUTIES: [Duty; 12] = [
+pub static DUTIES: [Duty; 13] = [
     Duty {
         name: "lost-hosts",
         what: "Sets hosts offline that no longer report.",
@@ -109,6 +110,14 @@ pub static DUTIES: [Duty; 12] = [
         period: MINUTE,
         timeout: MINUTE,
         work: |desk| Box::pin(jobs::run(desk)),
+    },
+    Duty {
+        name: "certificates",
+        what: "Warns of certificates that end soon, renews those of servers and of the console, revokes those that were \
+               replaced a while ago, and has the lists of revoked ones signed anew.",
+        period: HOUR,
+        timeout: 5 * MINUTE,
+        work: |desk| Box::pin(certificates::run(desk)),
     },
     Duty {
         name: "server-references",

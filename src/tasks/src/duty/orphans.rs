@@ -1,6 +1,6 @@
 //! Certificates whose organisation, user or server is gone, and figures of hosts that are.
 //!
-//! Certificates are looked at twice, some time apart, as users are. Those that were replaced go when they are no longer
+//! Certificates, which are revoked as well, are looked at twice, some time apart, as users are. Those that were replaced go when they are no longer
 //! good, which is another task's business.
 
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use culvert_model::record::{
 };
 use culvert_records::{Failure, Query, Stored};
 
-use super::{Done, counted, users};
+use super::{Done, certificates, counted, users};
 use crate::desk::{Desk, WATCHED};
 
 pub async fn run(desk: &Desk<'_>) -> Result<Done, Failure> {
@@ -23,7 +23,11 @@ pub async fn run(desk: &Desk<'_>) -> Result<Done, Failure> {
         {
             removed += u64::from(match certificate.record.purpose {
                 Purpose::Authority => desk.remove_with::<Certificate, CaKey>(certificate).await?,
-                _ => desk.remove_with::<Certificate, CertificateKey>(certificate).await?,
+                _ if lost.organizations.contains(&certificate.record.organization.to_string()) => {
+                    desk.remove_with::<Certificate, CertificateKey>(certificate).await?
+                }
+                // Its CA is still trusted.
+                _ => certificates::withdraw(desk, certificate).await?,
             });
         }
         for organization in &lost.organizations {

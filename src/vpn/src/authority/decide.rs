@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use zeroize::Zeroizing;
 
 use super::pin::{Check, Pins, Proof};
-use super::{Denial, standing};
+use super::{Denial, standing, trusted};
 use crate::addresses::{Addresses, Trouble};
 use crate::directory::Shared;
 use crate::grant;
@@ -121,26 +121,31 @@ impl Authority {
             return Err(No::Away);
         }
         let fingerprint = question.environment.fingerprint().ok_or(Denial::Damaged)?;
-        let user = self.user(&fingerprint).await?;
+        let serial = question.environment.serial().ok_or(Denial::Damaged)?;
+        let user = self.user(&fingerprint, &serial).await?;
         let proof = self.factors(&user, question).await?;
         let address = if question.renewal { None } else { Some(self.address(&user, question.client).await?) };
         let directory = self.directory.read();
         // Once more: it may have changed while something was waited for.
-        let (server, user) = standing(&directory, self.server, user.id)?;
+        let (server, user) = standing(&directory, self.server, user.id, Some(&serial))?;
         let options = address.map(|address| grant::options(server, user, address)).unwrap_or_default();
         Ok(Verdict::Allowed { user: user.id, organization: user.organization, address, options, proof })
     }
 
     /// Whose certificate it is: from memory, or else from the store.
-    async fn user(&self, fingerprint: &str) -> Result<User, No> {
-        let known = self.directory.read().leaf(fingerprint);
+    async fn user(&self, fingerprint: &str, serial: &str) -> Result<User, No> {
+        let known = {
+            let directory = self.directory.read();
+            trusted(&directory, self.server, Some(serial))?;
+            directory.leaf(fingerprint)
+        };
         let leaf = match known {
             Some(leaf) => leaf,
             None => self.look_up(fingerprint).await?,
         };
         let directory = self.directory.read();
-        let (_, user) = standing(&directory, self.server, leaf.subject)?;
-        if user.certificate != leaf.certificate {
+        let (_, user) = standing(&directory, self.server, leaf.subject, Some(serial))?;
+        if user.certificate != leaf.certificate && !leaf.replaced {
             return Err(Denial::UnknownCertificate.into());
         }
         Ok(user.clone())
@@ -171,7 +176,7 @@ impl Authority {
     async fn factors(&self, user: &User, question: &Question) -> Result<Option<Proof>, No> {
         let (mode, one_time) = {
             let directory = self.directory.read();
-            let (server, _) = standing(&directory, self.server, user.id)?;
+            let (server, _) = standing(&directory, self.server, user.id, None)?;
             (directory.settings.pin_mode.clone(), server.otp_auth)
         };
         if !device_allowed(user, question.environment.get("IV_HWADDR")) {
@@ -209,7 +214,7 @@ impl Authority {
     async fn address(&self, user: &User, client: u64) -> Result<Ipv4Addr, No> {
         let (several, most, locked) = {
             let directory = self.directory.read();
-            let (server, _) = standing(&directory, self.server, user.id)?;
+            let (server, _) = standing(&directory, self.server, user.id, None)?;
             (server.multi_device, server.max_devices, server.network_lock.is_some())
         };
         if several && most > 0 && self.addresses.devices(user.id, client) >= most as usize {

@@ -8,6 +8,8 @@ pub enum Denial {
     Damaged,
     /// Nobody has this certificate (any more).
     UnknownCertificate,
+    /// The certificate was revoked.
+    Revoked,
     /// The server is gone or is being stopped.
     NoServer,
     /// The user is disabled.
@@ -41,6 +43,7 @@ impl Denial {
         match self {
             Self::Damaged => "The connection could not be understood",
             Self::UnknownCertificate => "This profile is not known (any more): download it again",
+            Self::Revoked => "This profile was revoked: download it again or ask your administrator",
             Self::NoServer => "This server is being stopped",
             Self::Disabled => "Your user is disabled: ask your administrator",
             Self::NotAttached => "Your organisation is not attached to this server: ask your administrator",

@@ -8,4 +8,4 @@ mod standing;
 pub use decide::{Authority, PATIENCE, Question, Verdict};
 pub use denial::Denial;
 pub use pin::{Pins, Proof};
-pub use standing::standing;
+pub use standing::{standing, trusted};

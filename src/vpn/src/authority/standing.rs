@@ -1,4 +1,4 @@
-//! Whether a user may be on a server at all: what can be told without the user's doing, and is looked at again whenever
+//! Whether a user, and a certificate, may be on a server at all: what can be told without the user's doing, and is looked at again whenever
 //! something changes.
 
 use culvert_model::Id;
@@ -7,13 +7,30 @@ use culvert_model::record::{Server, User};
 use super::Denial;
 use crate::directory::Directory;
 
-/// The server and the user, if the user may be there.
+/// The server, if a certificate of this serial number is good there. The users' own records are not needed for that: a
+/// revoked certificate is refused though nothing else of it be left.
+///
+/// # Errors
+///
+/// Why it is not.
+pub fn trusted<'a>(directory: &'a Directory, server: Id, serial: Option<&str>) -> Result<&'a Server, Denial> {
+    let server = directory.servers.get(&server).filter(|server| server.online).ok_or(Denial::NoServer)?;
+    let revoked = |serial| server.organizations.iter().any(|signer| directory.revoked(*signer, serial));
+    if serial.is_some_and(revoked) { Err(Denial::Revoked) } else { Ok(server) }
+}
+
+/// The server and the user, if the user may be there: with the certificate of this serial number, as far as it is known.
 ///
 /// # Errors
 ///
 /// Why the user may not.
-pub fn standing(directory: &Directory, server: Id, user: Id) -> Result<(&Server, &User), Denial> {
-    let server = directory.servers.get(&server).filter(|server| server.online).ok_or(Denial::NoServer)?;
+pub fn standing<'a>(
+    directory: &'a Directory,
+    server: Id,
+    user: Id,
+    serial: Option<&str>,
+) -> Result<(&'a Server, &'a User), Denial> {
+    let server = trusted(directory, server, serial)?;
     let user = directory.user(user).ok_or(Denial::UnknownCertificate)?;
     if user.disabled {
         return Err(Denial::Disabled);
@@ -42,7 +59,7 @@ mod tests {
     }
 
     fn verdict(change: impl FnOnce(&mut Server, &mut User)) -> Option<Denial> {
-        standing(&directory(change), sample::id(200), sample::id(1)).err()
+        standing(&directory(change), sample::id(200), sample::id(1), None).err()
     }
 
     #[test]
@@ -58,6 +75,21 @@ mod tests {
         assert_eq!(verdict(both), None);
         assert_eq!(verdict(|server, _| server.online = false), Some(Denial::NoServer));
         let empty = Directory::default();
-        assert_eq!(standing(&empty, sample::id(200), sample::id(1)).err(), Some(Denial::NoServer));
+        assert_eq!(standing(&empty, sample::id(200), sample::id(1), None).err(), Some(Denial::NoServer));
+    }
+    #[test]
+    fn a_revoked_certificate_is_refused_while_the_users_other_one_is_good() {
+        let mut directory = directory(|_, _| {});
+        let signer = sample::user(1).organization;
+        let verdict = |directory: &Directory, serial| standing(directory, sample::id(200), sample::id(1), serial).err();
+        directory.put_revocation(signer, "0a0b".into());
+        directory.put_revocation(sample::id(99), "0c".into());
+        assert_eq!(verdict(&directory, Some("0a0b")), Some(Denial::Revoked));
+        assert_eq!(trusted(&directory, sample::id(200), Some("0a0b")).err(), Some(Denial::Revoked));
+        for good in [Some("0a"), Some("0c"), None] {
+            assert_eq!(verdict(&directory, good), None, "{good:?}");
+        }
+        directory.drop_revocation(signer, "0a0b");
+        assert_eq!(verdict(&directory, Some("0a0b")), None);
     }
 }

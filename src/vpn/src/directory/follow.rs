@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use culvert_model::record::{Certificate, Organization, Server, Settings, User};
+use culvert_model::record::{Certificate, Organization, Revocation, Server, Settings, User};
 use culvert_model::{HostId, Id, Kind, Record};
 use culvert_records::{Bus, Change, Failure, News};
 use tokio::sync::Notify;
@@ -26,7 +26,15 @@ const TOGETHER: usize = 200;
 /// Keeps the directory fresh for as long as the process lives. `instances` hears of every change to an instance, and of
 /// every gap.
 pub async fn follow(bus: Bus, host: HostId, shared: Arc<Shared>, instances: Arc<Notify>) {
-    let kinds = [Kind::User, Kind::Certificate, Kind::Organization, Kind::Server, Kind::Settings, Kind::Instance];
+    let kinds = [
+        Kind::User,
+        Kind::Certificate,
+        Kind::Revocation,
+        Kind::Organization,
+        Kind::Server,
+        Kind::Settings,
+        Kind::Instance,
+    ];
     let mut subscription = bus.subscribe(&kinds).await;
     let mut follower = Follower { bus, host, shared, stale: true, due: Instant::now() + REREAD };
     loop {
@@ -77,6 +85,8 @@ enum Fresh {
     Organization(Id, Option<Box<Organization>>),
     Server(Id, Option<Box<Server>>),
     Settings(Option<Box<Settings>>),
+    /// Of a certificate of this organisation with this serial number.
+    Revocation(Id, String, bool),
 }
 
 impl Follower {
@@ -118,9 +128,9 @@ impl Follower {
         directory.wanted(self.host).is_subset(&directory.covered)
     }
 
-    /// Users and certificates matter if their organisation does.
+    /// What is an organisation's matters if that does.
     fn matters(&self, change: &Change) -> bool {
-        let scoped = matches!(change.kind, Kind::User | Kind::Certificate) && change.revision != 0;
+        let scoped = matches!(change.kind, Kind::User | Kind::Certificate | Kind::Revocation) && change.revision != 0;
         let scope = change.scope.as_deref().and_then(|scope| scope.parse::<Id>().ok());
         !scoped || scope.is_none_or(|organization| self.shared.read().covered.contains(&organization))
     }
@@ -128,6 +138,12 @@ impl Follower {
     async fn fetch(&self, change: &Change) -> Result<Option<Fresh>, Failure> {
         if change.kind == Kind::Settings {
             return Ok(Some(Fresh::Settings(self.get(change).await?)));
+        }
+        if change.kind == Kind::Revocation {
+            let named = change.record.split_once('-').and_then(|(id, serial)| Some((id.parse().ok()?, serial.into())));
+            let Some((organization, serial)) = named else { return Ok(None) };
+            let there = self.get::<Revocation>(change).await?.is_some();
+            return Ok(Some(Fresh::Revocation(organization, serial, there)));
         }
         let Ok(id) = change.record.parse::<Id>() else { return Ok(None) };
         Ok(Some(match change.kind {
@@ -156,6 +172,8 @@ impl Directory {
             Fresh::Organization(id, None) => drop(self.organizations.remove(&id)),
             Fresh::Server(id, Some(server)) => drop(self.servers.insert(id, *server)),
             Fresh::Server(id, None) => drop(self.servers.remove(&id)),
+            Fresh::Revocation(organization, serial, true) => self.put_revocation(organization, serial),
+            Fresh::Revocation(organization, serial, false) => self.drop_revocation(organization, &serial),
             Fresh::Settings(settings) => self.settings = settings.map(|settings| *settings).unwrap_or_default(),
         }
     }

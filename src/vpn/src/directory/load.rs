@@ -1,6 +1,6 @@
 //! Reading the whole directory from the store.
 
-use culvert_model::record::{Certificate, Organization, Server, Settings};
+use culvert_model::record::{Certificate, Organization, Revocation, Server, Settings};
 use culvert_model::{HostId, Record};
 use culvert_records::{Bus, Failure, Query};
 
@@ -27,6 +27,11 @@ impl Directory {
             each(bus, members, |user| directory.put_user(user)).await?;
             let taken = Query::by("by_pool").equal(organization).equal("client").equal("taken");
             each(bus, taken, |certificate: Certificate| directory.put_certificate(&certificate)).await?;
+            let revoked = Query::by("by_organization").equal(organization);
+            each(bus, revoked, |revocation: Revocation| {
+                directory.put_revocation(revocation.organization, revocation.serial);
+            })
+            .await?;
             directory.covered.insert(organization);
         }
         Ok(directory)

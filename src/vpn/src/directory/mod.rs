@@ -4,7 +4,7 @@
 mod follow;
 mod load;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -28,6 +28,8 @@ pub struct Directory {
     users: HashMap<Id, User>,
     /// By fingerprint.
     certificates: HashMap<String, Leaf>,
+    /// Serial numbers, by the organisation whose CA signed them.
+    revoked: HashMap<Id, HashSet<String>>,
 }
 
 /// What counts of a user's certificate.
@@ -37,6 +39,8 @@ pub struct Leaf {
     pub certificate: Id,
     /// Whose it is, if it is still that user's.
     pub subject: Id,
+    /// Whether the user has another one, beside which this one is good for a while.
+    pub replaced: bool,
 }
 
 impl Directory {
@@ -50,6 +54,12 @@ impl Directory {
     #[must_use]
     pub fn leaf(&self, fingerprint: &str) -> Option<Leaf> {
         self.certificates.get(fingerprint).copied()
+    }
+
+    /// Whether this organisation's certificate of this serial number was revoked.
+    #[must_use]
+    pub fn revoked(&self, organization: Id, serial: &str) -> bool {
+        self.revoked.get(&organization).is_some_and(|serials| serials.contains(serial))
     }
 
     /// Whether every user of this server is here.
@@ -77,13 +87,26 @@ impl Directory {
 
     /// Takes in a certificate.
     pub fn put_certificate(&mut self, certificate: &Certificate) {
-        let leaf = Leaf { certificate: certificate.id, subject: certificate.subject };
+        let replaced = certificate.replaced.is_some();
+        let leaf = Leaf { certificate: certificate.id, subject: certificate.subject, replaced };
         self.certificates.insert(certificate.fingerprint.clone(), leaf);
     }
 
     /// Forgets a certificate.
     pub fn drop_certificate(&mut self, id: Id) {
         self.certificates.retain(|_, leaf| leaf.certificate != id);
+    }
+
+    /// Takes in that a certificate was revoked.
+    pub fn put_revocation(&mut self, organization: Id, serial: String) {
+        self.revoked.entry(organization).or_default().insert(serial);
+    }
+
+    /// Forgets that: the certificate has expired.
+    pub fn drop_revocation(&mut self, organization: Id, serial: &str) {
+        if let Some(serials) = self.revoked.get_mut(&organization) {
+            serials.remove(serial);
+        }
     }
 }
 

@@ -45,6 +45,7 @@ pub(super) async fn create(setup: Setup, server: Id, number: u16) -> Outcome {
         state: InstanceState::Idle,
         since: setup.bus.here().await.map_or(0, |(_, now)| now),
         reason: None,
+        certificate: None,
     };
     if let Err(failure) = setup.bus.insert(&record).await
         && !matches!(failure.refusal(), Some(Refusal::Exists))
@@ -135,10 +136,12 @@ async fn try_start(
     slot: Slot,
 ) -> Result<Option<OwnedFd>, String> {
     let text = |missing: Missing| missing.to_string();
+    // Read before what it is started with: should it be replaced in this moment, the record names the older one.
+    let certificate = setup.directory.read().servers.get(&server).and_then(|server| server.certificate);
     let start = material::gather(&setup.bus, &setup.directory, server, claim.epoch, slot).await.map_err(text)?;
     let host = setup.host;
     let written = write(&setup.bus, seat, claim, move |record, now| {
-        (record.host, record.slot) = (Some(host), Some(slot));
+        (record.host, record.slot, record.certificate) = (Some(host), Some(slot), certificate);
         (record.state, record.since) = (InstanceState::Starting, now);
     });
     written.await.map_err(|failure| failure.to_string())?;

@@ -29,6 +29,8 @@ pub struct Client {
     pub key: u64,
     /// How far it is.
     pub stage: Stage,
+    /// The serial number of its certificate, if it is known.
+    pub serial: Option<String>,
     /// Who it is, once that is known.
     pub user: Option<Id>,
     /// The user's organisation.
@@ -60,6 +62,7 @@ impl Client {
     pub(super) fn asking(number: u64, key: u64, environment: &Environment) -> Self {
         Self {
             key,
+            serial: environment.serial(),
             real_address: environment.real_address().unwrap_or_default(),
             platform: environment.platform(),
             device_name: environment.device_name(),
@@ -85,6 +88,7 @@ impl Client {
             number,
             key: 0,
             stage: Stage::Asking,
+            serial: None,
             user: None,
             organization: None,
             address: None,

@@ -123,6 +123,7 @@ impl Ledger {
             platform: client.platform.clone(),
             device_name: client.device_name.clone(),
             since: client.since.unwrap_or_else(seconds),
+            serial: client.serial.clone(),
         }
     }
 
@@ -169,12 +170,20 @@ impl Ledger {
         self.write_activity().await
     }
 
-    async fn load(&self) -> Result<BTreeMap<Key, Id>, Failure> {
+    /// The clients that were recorded, for the serial numbers of their certificates.
+    ///
+    /// # Errors
+    ///
+    /// The store can't be reached.
+    pub async fn recorded(&self) -> Result<Vec<Connection>, Failure> {
         let all = self.bus.list::<Connection>(Query::by("by_host").equal(self.host)).await?;
+        Ok(all.into_iter().map(|stored| stored.record).filter(|record| record.server == self.server).collect())
+    }
+
+    async fn load(&self) -> Result<BTreeMap<Key, Id>, Failure> {
         let mut known = BTreeMap::new();
         let mut double = Vec::new();
-        for stored in all.into_iter().filter(|stored| stored.record.server == self.server) {
-            let Connection { id, client, user, virtual_address, .. } = stored.record;
+        for Connection { id, client, user, virtual_address, .. } in self.recorded().await? {
             if known.insert((client, user, virtual_address), id).is_some() {
                 double.push(id);
             }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use culvert_daemon::Notify;
+use culvert_model::record::Connection;
 use culvert_model::{HostId, Id, Slot};
 use culvert_records::Bus;
 use tokio::net::UnixStream;
@@ -137,6 +138,7 @@ impl Task {
                         begun: Instant::now(),
                         stored: kept,
                         decisions: JoinSet::new(),
+                        memories: JoinSet::new(),
                         authority: authority.clone(),
                         gate: gate.clone(),
                         ledger: ledger.clone(),
@@ -185,6 +187,8 @@ struct Desk<'a> {
     begun: Instant,
     stored: bool,
     decisions: JoinSet<Decided>,
+    /// Where it is looked up which certificates clients came with that a controller before us let in.
+    memories: JoinSet<Vec<Connection>>,
     authority: Arc<Authority>,
     gate: Arc<Gate>,
     ledger: Arc<Ledger>,
@@ -219,6 +223,7 @@ impl Desk<'_> {
                     }
                 }
                 Some(Ok(decided)) = self.decisions.join_next() => self.decided(decided),
+                Some(Ok(recorded)) = self.memories.join_next() => self.recall(recorded),
                 Ok(()) = versions.changed() => self.recheck(),
                 _ = ticks.tick() => self.tick()?,
                 () = stopped(stopping), if !leaving => farewell = Some(Instant::now() + FAREWELL),
@@ -299,8 +304,9 @@ impl Desk<'_> {
     }
 
     fn decided(&mut self, Decided { client, key, mut verdict }: Decided) {
+        let serial = self.session.client(client).and_then(|client| client.serial.as_deref());
         if let Verdict::Allowed { user, .. } = verdict
-            && let Err(denial) = standing(&self.authority.directory.read(), self.authority.server, user)
+            && let Err(denial) = standing(&self.authority.directory.read(), self.authority.server, user, serial)
         {
             verdict = Verdict::Denied(denial);
         }
@@ -318,7 +324,7 @@ impl Desk<'_> {
         let directory = self.authority.directory.read();
         let server = self.authority.server;
         // A server that is being stopped is stopped whole, and tells its clients so itself.
-        let verdict = |user| match standing(&directory, server, user) {
+        let verdict = |user, serial: Option<&str>| match standing(&directory, server, user, serial) {
             Ok(_) | Err(Denial::NoServer) => Ok(()),
             Err(denial) => Err(denial),
         };
@@ -334,7 +340,7 @@ impl Desk<'_> {
             let directory = self.authority.directory.read();
             let who = |row: &Row| {
                 let user = row.common_name.parse().map_err(|_| Denial::UnknownCertificate)?;
-                standing(&directory, self.authority.server, user).map(|(_, user)| (user.id, user.organization))
+                standing(&directory, self.authority.server, user, None).map(|(_, user)| (user.id, user.organization))
             };
             let found = rows.into_iter().map(|row| Found { who: who(&row), row }).collect();
             (found, directory.settings.renegotiate)
@@ -348,6 +354,21 @@ impl Desk<'_> {
         }
         self.gate.open();
         self.ledger.open();
+        if self.session.forgetful() && self.memories.is_empty() {
+            let ledger = self.ledger.clone();
+            // A store that is away is asked again after the next list.
+            self.memories.spawn(async move { ledger.recorded().await.unwrap_or_default() });
+        }
+    }
+
+    /// A client whose certificate was revoked while nobody attended to it is found now.
+    fn recall(&mut self, recorded: Vec<Connection>) {
+        for Connection { client, user, serial, .. } in recorded {
+            if let Some(serial) = serial {
+                self.session.recall(client, user, serial);
+            }
+        }
+        self.recheck();
     }
 
     fn changed(&mut self) {

@@ -186,11 +186,15 @@ impl Session {
         }
     }
 
-    /// Looks at every client again: whoever may not be connected any more is cut off.
-    pub fn recheck(&mut self, mut verdict: impl FnMut(Id) -> Result<(), Denial>) -> Vec<(Client, Denial)> {
+    /// Looks at every client again, by its user and the serial number of its certificate: whoever may not be connected
+    /// any more is cut off.
+    pub fn recheck(
+        &mut self,
+        mut verdict: impl FnMut(Id, Option<&str>) -> Result<(), Denial>,
+    ) -> Vec<(Client, Denial)> {
         let mut cut = Vec::new();
         for client in self.clients.values_mut().filter(|client| client.admitted()) {
-            if let Some(Err(denial)) = client.user.map(&mut verdict) {
+            if let Some(Err(denial)) = client.user.map(|user| verdict(user, client.serial.as_deref())) {
                 client.stage = Stage::Condemned;
                 cut.push((client.clone(), denial));
             }
@@ -204,6 +208,19 @@ impl Session {
             self.acts.push(Act::Changed);
         }
         cut
+    }
+
+    /// Whether the certificate of a client is not known: a controller before us let it in.
+    #[must_use]
+    pub fn forgetful(&self) -> bool {
+        self.clients.values().any(|client| client.admitted() && client.serial.is_none())
+    }
+
+    /// Takes in the serial number of a client's certificate, if it is that user.
+    pub fn recall(&mut self, number: u64, user: Id, serial: String) {
+        if let Some(client) = self.clients.get_mut(&number).filter(|client| client.user == Some(user)) {
+            client.serial.get_or_insert(serial);
+        }
     }
 
     fn begin(&mut self) {

@@ -37,6 +37,19 @@ impl Environment {
         good.then(|| digits.to_ascii_lowercase())
     }
 
+    /// The serial number of that certificate: lower-case hex without colons and leading zeros, as
+    /// `culvert_model::record::Certificate::serial_number` has it.
+    #[must_use]
+    pub fn serial(&self) -> Option<String> {
+        let digits = self.get("tls_serial_hex_0")?.replace(':', "").to_ascii_lowercase();
+        let good = digits.len() % 2 == 0 && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let mut digits = good.then_some(digits.as_str())?;
+        while let Some(rest) = digits.strip_prefix("00") {
+            digits = rest;
+        }
+        (!digits.is_empty()).then(|| digits.to_owned())
+    }
+
     /// The common name of the client's certificate: the user's id, if a CA of ours made it.
     #[must_use]
     pub fn common_name(&self) -> Option<Id> {
@@ -104,6 +117,17 @@ mod tests {
         assert_eq!(environment(&[("tls_digest_sha256_0", &colons[3..])]).fingerprint(), None);
         assert_eq!(environment(&[("tls_digest_sha256_0", &"zz".repeat(32))]).fingerprint(), None);
         assert_eq!(environment(&[]).fingerprint(), None);
+    }
+
+    #[test]
+    fn a_serial_number_is_whole_bytes() {
+        let serial = |text| environment(&[("tls_serial_hex_0", text)]).serial();
+        assert_eq!(serial("5E:50:0a").as_deref(), Some("5e500a"));
+        assert_eq!(serial("00:00:0a:00").as_deref(), Some("0a00"));
+        for bad in ["", "00", "5e:5", "5e:zz"] {
+            assert_eq!(serial(bad), None, "{bad}");
+        }
+        assert_eq!(environment(&[]).serial(), None);
     }
 
     #[test]

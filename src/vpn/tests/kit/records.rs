@@ -1,7 +1,7 @@
 //! Records for tests.
 
 use culvert_model::record::{
-    Bytes, Certificate, CertificateKey, CertificateState, Organization, Purpose, Server, ServerKey, User,
+    Bytes, Certificate, CertificateKey, CertificateState, Organization, Purpose, Revocation, Server, ServerKey, User,
 };
 use culvert_model::{Cipher, Digest, HostId, Id, Port, Protocol};
 
@@ -106,6 +106,11 @@ pub fn fingerprint(number: u8) -> String {
     format!("{number:02x}").repeat(32)
 }
 
+/// The serial number of a user's certificate.
+pub fn serial(number: u8) -> String {
+    format!("5e{number:02x}")
+}
+
 /// The certificate of [`user`].
 pub fn certificate(number: u8) -> Certificate {
     Certificate {
@@ -118,7 +123,12 @@ pub fn certificate(number: u8) -> Certificate {
         der: Bytes(vec![number]),
         fingerprint: fingerprint(number),
         expires: 0,
-        serial: String::new(),
+        serial: serial(number),
         replaced: None,
     }
+}
+
+/// That the certificate of [`user`] is revoked.
+pub fn revocation(number: u8) -> Revocation {
+    Revocation::of(&certificate(number), 1).expect("it has a serial number")
 }

@@ -1,4 +1,4 @@
-//! Hosts, and values that the contract takes in several JSON types.
+//! Hosts, renewals, and values that the contract takes in several JSON types.
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -43,6 +43,14 @@ object! {
     Named {
         /// Its id, as the list has it.
         id: String,
+    }
+}
+
+object! {
+    /// How a certificate is to be renewed.
+    Renewal {
+        /// Whether the old one is revoked at once: otherwise it is good for seven more days.
+        immediate: bool,
     }
 }
 

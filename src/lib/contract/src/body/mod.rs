@@ -12,7 +12,7 @@ use serde_json::Value;
 
 pub use crate::settings::SettingsChange;
 pub use access::{AdminChange, ClusterChange, Login, OrganizationChange, OrganizationNew};
-pub use change::{HostChange, MssFix, Named, PinChange};
+pub use change::{HostChange, MssFix, Named, PinChange, Renewal};
 pub use server::{RouteChange, ServerChange};
 pub use user::{PortForward, UserChange, UserNew};
 

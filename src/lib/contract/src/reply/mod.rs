@@ -1,6 +1,7 @@
 //! What routes answer when they succeed, in the contract's shapes; and [`Error`], when they do not.
 
 mod access;
+mod certificate;
 mod cluster;
 mod server;
 mod user;
@@ -9,6 +10,7 @@ mod work;
 use serde::Serialize;
 
 pub use access::{Admin, AdminListItem, Authenticated, LoggedIn, Organization, OrganizationPage, State};
+pub use certificate::{Certificate, Renewal};
 pub use cluster::{Event, Host, HostPage, LogEntry, Logs, Status, Usage};
 pub use server::{Route, RouteListItem, Server, ServerHost, ServerOrg, ServerOutput, ServerPage, ServerStatus};
 pub use user::{
@@ -62,7 +64,7 @@ pub struct Empty {}
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Null;
 
-json!(Empty, Null, Settings, Cluster, OrganizationPage, HostPage, ServerPage, Usage);
+json!(Empty, Null, Settings, Cluster, Renewal, OrganizationPage, HostPage, ServerPage, Usage);
 
 impl<T: Serialize + Send + 'static> Reply for Vec<T> {
     fn into_bytes(self) -> Vec<u8> {
@@ -125,6 +127,11 @@ file! {
 file! {
     /// One profile as text.
     Profile, "application/ovpn"
+}
+
+file! {
+    /// A list of revoked certificates, DER.
+    Crl, "application/pkix-crl"
 }
 
 macro_rules! text {

@@ -182,8 +182,8 @@ pub struct Settings {
     pub leaf_days: u32,
     /// Days that an organisation's CA is valid.
     pub ca_days: u32,
-    /// Administrators are warned so many days before a certificate expires, and clients that fetch their profiles by
-    /// themselves get a new one.
+    /// Administrators are warned so many days before a certificate expires, and who fetches a profile gets a new one:
+    /// see [`Settings::expiry`].
     pub expiry_days: u32,
     /// Seconds after which OpenVPN servers renew their session keys.
     pub renegotiate: u32,
@@ -193,6 +193,13 @@ record!(Settings);
 impl Settings {
     /// The id of the one record of this kind.
     pub const ID: &'static str = "settings";
+
+    /// How long before its end a certificate is told of and renewed, milliseconds: at most a third of the time for which
+    /// one is valid, so that a new one does not end soon as well.
+    #[must_use]
+    pub fn expiry(&self) -> Millis {
+        Millis::from(self.expiry_days.min(self.leaf_days / 3)) * 24 * 3600 * 1000
+    }
 }
 
 impl Default for Settings {
@@ -251,6 +258,12 @@ impl Log {
              {hosts}. Update them, or remove those that are gone for good."
         );
         Self { id: Self::id_of(&format!("behind/{format}/{hosts}")), timestamp, message }
+    }
+
+    /// The entry that something ends soon: one for each end and each number of days left at which that is told.
+    #[must_use]
+    pub fn of_expiry(what: &str, expires: Millis, days: u32, message: String, timestamp: i64) -> Self {
+        Self { id: Self::id_of(&format!("expiry/{what}/{expires}/{days}")), timestamp, message }
     }
 
     /// An id that this text alone has (FNV-1a, 64 bits).

@@ -4,6 +4,7 @@
 
 mod access;
 mod cluster;
+mod serial;
 mod usage;
 mod user;
 mod vpn;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Bytes, record};
+use super::{Bytes, record, serial};
 use crate::{Id, Millis};
 
 /// An organisation: users under one CA.
@@ -158,14 +158,27 @@ pub struct Certificate {
     pub fingerprint: String,
     /// The end of its validity, milliseconds since 1970.
     pub expires: Millis,
-    /// Its serial number, lower-case hex.
+    /// Its serial number, lower-case hex. Empty in records of releases that did not note it: see
+    /// [`Certificate::serial_number`].
     #[serde(default)]
     pub serial: String,
-    /// Until when it is good beside the one that replaced it, milliseconds since 1970.
+    /// Until when it is good beside the one that replaced it, milliseconds since 1970 by the store's clock. A task removes
+    /// it then: until that is done it is good, so that nobody compares clocks.
     #[serde(default)]
     pub replaced: Option<Millis>,
 }
 record!(Certificate);
+
+impl Certificate {
+    /// How long one that was replaced stays good, milliseconds.
+    pub const GRACE: Millis = 7 * 24 * 3600 * 1000;
+
+    /// Its serial number, lower-case hex; nothing if it is no certificate.
+    #[must_use]
+    pub fn serial_number(&self) -> Option<String> {
+        if self.serial.is_empty() { serial::of(&self.der.0) } else { Some(self.serial.clone()) }
+    }
+}
 
 /// The private key to a certificate.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -194,12 +207,18 @@ pub struct Revocation {
 record!(Revocation);
 
 impl Revocation {
-    /// Of this certificate.
+    /// The id of the one for this serial number.
     #[must_use]
-    pub fn of(certificate: &Certificate, since: Millis) -> Self {
-        let Certificate { organization, serial, expires, .. } = certificate;
-        let id = format!("{organization}-{serial}");
-        Self { id, organization: *organization, serial: serial.clone(), since, expires: *expires }
+    pub fn name(organization: Id, serial: &str) -> String {
+        format!("{organization}-{serial}")
+    }
+
+    /// Of this certificate; nothing if it is none.
+    #[must_use]
+    pub fn of(certificate: &Certificate, since: Millis) -> Option<Self> {
+        let serial = certificate.serial_number()?;
+        let Certificate { organization, expires, .. } = *certificate;
+        Some(Self { id: Self::name(organization, &serial), organization, serial, since, expires })
     }
 }
 

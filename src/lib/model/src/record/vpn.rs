@@ -182,6 +182,9 @@ pub struct Instance {
     pub since: Millis,
     /// Why it failed or stopped, for people.
     pub reason: Option<String>,
+    /// The server's certificate that it was last started with: it takes another one at its next start.
+    #[serde(default)]
+    pub certificate: Option<Id>,
 }
 record!(Instance);
 
@@ -256,6 +259,9 @@ pub struct Connection {
     pub device_name: Option<String>,
     /// Since when, seconds since 1970.
     pub since: i64,
+    /// The serial number of its certificate, lower-case hex, if it is known.
+    #[serde(default)]
+    pub serial: Option<String>,
 }
 record!(Connection);
 

@@ -119,6 +119,9 @@ pub enum Work {
     Renew {
         /// The certificate that is to be replaced.
         certificate: Id,
+        /// Whether it is revoked at once: otherwise it stays good for a while ([`super::Certificate::GRACE`]).
+        #[serde(default)]
+        immediate: bool,
     },
     /// Sign the list of an organisation's revoked certificates anew.
     Crl {

@@ -173,8 +173,8 @@ fn an_answer_for_a_client_that_is_gone_is_undone() {
 #[test]
 fn whoever_may_not_stay_is_cut_off_at_once_and_until_gone() {
     let mut table = connected();
-    assert!(table.session.recheck(|_| Ok(())).is_empty());
-    assert_eq!(table.session.recheck(|_| Err(Denial::Disabled)).len(), 1);
+    assert!(table.session.recheck(|_, _| Ok(())).is_empty());
+    assert_eq!(table.session.recheck(|_, _| Err(Denial::Disabled)).len(), 1);
     table.act();
     assert!(table.wrote("client-kill 7 HALT\n"));
     assert_eq!((table.left.as_slice(), table.session.connected().count()), (&[7][..], 0));

@@ -1,0 +1,170 @@
+//! Certificates: renewed on demand and where a profile is fetched, revoked, listed.
+
+use culvert_model::Id;
+use culvert_model::record::{Certificate, Crl, Job, Revocation, Server, User, Work};
+use culvert_records::Query;
+use serde_json::{Value, json};
+
+use crate::kit::{Console, World};
+use crate::story::{set_up, text};
+
+const DAY: u64 = 24 * 3600 * 1000;
+
+async fn quick(world: &World, console: &Console) {
+    world.start_queue();
+    let settings = json!({ "user_key": "p-256" });
+    world.ask(console, "PUT", "/v1/settings", Some(settings)).await.good();
+}
+
+async fn certificates(world: &World, console: &Console, of: &str) -> Vec<Value> {
+    let shown = world.get(console, &format!("/v1/{of}/certificates")).await.good();
+    shown.as_array().expect("a list").clone()
+}
+
+/// Waits until this is so, by what changes.
+async fn until(world: &World, what: &str, mut is: impl AsyncFnMut() -> bool) {
+    let kinds = &[culvert_model::Kind::Certificate, culvert_model::Kind::Crl];
+    let mut watch = world.api.watch(kinds, std::time::Duration::from_secs(30));
+    while !is().await {
+        assert!(watch.next().await, "not in time: {what}");
+    }
+}
+
+#[tokio::test]
+async fn a_user_gets_a_new_certificate() {
+    let world = World::new().await;
+    let console = world.log_in().await;
+    quick(&world, &console).await;
+    let (organization, user, server) = set_up(&world, &console).await;
+    let of = format!("organizations/{organization}/users/{user}");
+    let before = certificates(&world, &console, &of).await;
+    assert_eq!((before.len(), &before[0]["replaced"]), (1, &Value::Null));
+    let profile = async || world.get(&console, &format!("/data/{organization}/{user}/{server}.key")).await.text();
+    let (old, again) = (profile().await, profile().await);
+    assert_eq!(between(&old, "<cert>"), between(&again, "<cert>"), "one that is good for long is left as it is");
+
+    let renewal = format!("/v1/{of}/renewal");
+    assert_eq!(world.ask(&console, "POST", &renewal, Some(json!({}))).await.good(), json!({ "renewing": 1 }));
+    until(&world, "two certificates", async || certificates(&world, &console, &of).await.len() == 2).await;
+    let after = certificates(&world, &console, &of).await;
+    assert_eq!((&after[0]["replaced"], &after[1]["id"]), (&Value::Null, &before[0]["id"]));
+    assert!(after[1]["replaced"].as_u64() > Some(0));
+    assert_ne!(between(&profile().await, "<cert>"), between(&old, "<cert>"));
+    assert!(world.api.bus.list::<Revocation>(Query::all()).await.expect("a store").is_empty());
+
+    // At once: neither of the two is good any more.
+    let immediate = json!({ "immediate": true });
+    assert_eq!(world.ask(&console, "POST", &renewal, Some(immediate)).await.good(), json!({ "renewing": 1 }));
+    until(&world, "three certificates", async || certificates(&world, &console, &of).await.len() == 3).await;
+    assert_eq!(world.api.bus.list::<Revocation>(Query::all()).await.expect("a store").len(), 2);
+}
+
+fn between<'a>(profile: &'a str, tag: &str) -> &'a str {
+    let (_, behind) = profile.split_once(tag).expect("it is in the profile");
+    behind.split_once("</").map(|(inside, _)| inside).expect("it ends")
+}
+
+#[tokio::test]
+async fn whose_certificate_ends_soon_gets_another_with_the_profile() {
+    let world = World::new().await;
+    let console = world.log_in().await;
+    quick(&world, &console).await;
+    let (organization, user, server) = set_up(&world, &console).await;
+    let bus = &world.api.bus;
+    let mut stored = bus.list::<Certificate>(Query::by("by_subject").equal(&user)).await.expect("a store").remove(0);
+    stored.record.expires = world.api.now().await.expect("a store") + 10 * DAY;
+    bus.update(&mut stored).await.expect("nobody else writes it");
+    let link = world.get(&console, &format!("/data/{organization}/{user}")).await.good();
+    let key = format!("/key/{}/{server}.key", text(&link, "id"));
+    assert_eq!(world.get(&Console::default(), &key).await.status, 200);
+    let of = format!("organizations/{organization}/users/{user}");
+    let shown = certificates(&world, &console, &of).await;
+    assert_eq!(shown.len(), 2);
+    assert!(shown[0]["expires"].as_u64() > Some(stored.record.expires + 1000 * DAY), "{shown:?}");
+    // What ends with its CA would live no longer.
+    let mut authority =
+        bus.get::<culvert_model::record::Organization>(&organization).await.expect("a store").expect("it");
+    authority.record.ca_expires = Some(stored.record.expires);
+    bus.update(&mut authority).await.expect("nobody else writes it");
+    let mut newer = bus.get::<Certificate>(text(&shown[0], "id")).await.expect("a store").expect("it is there");
+    newer.record.expires = stored.record.expires;
+    bus.update(&mut newer).await.expect("nobody else writes it");
+    assert_eq!(world.get(&Console::default(), &key).await.status, 200);
+    assert_eq!(certificates(&world, &console, &of).await.len(), 2);
+}
+
+#[tokio::test]
+async fn whoever_is_deleted_is_on_the_list() {
+    let world = World::new().await;
+    let console = world.log_in().await;
+    quick(&world, &console).await;
+    let (organization, user, server) = set_up(&world, &console).await;
+    let path = format!("/v1/organizations/{organization}/crl");
+    let bus = &world.api.bus;
+    let number = async || Some(bus.get::<Crl>(&organization).await.expect("a store")?.record.number);
+    until(&world, "the first list", async || number().await == Some(1)).await;
+    let first = world.get(&Console::default(), &path).await;
+    assert_eq!(first.status, 200);
+    assert_eq!(first.headers["content-type"], "application/pkix-crl");
+
+    let of_user = certificates(&world, &console, &format!("organizations/{organization}/users/{user}")).await;
+    let of_server = certificates(&world, &console, &format!("servers/{server}")).await;
+    world.ask(&console, "DELETE", &format!("/user/{organization}/{user}"), None).await.good();
+    world.ask(&console, "DELETE", &format!("/server/{server}/organization/{organization}"), None).await.good();
+    let revoked = bus.list::<Revocation>(Query::by("by_organization").equal(&organization)).await.expect("a store");
+    let mut revoked: Vec<_> = revoked.into_iter().map(|stored| stored.record.serial).collect();
+    let mut serials = [&of_user[0], &of_server[0]].map(|one| text(one, "serial").to_owned());
+    revoked.sort();
+    serials.sort();
+    assert_eq!(revoked, serials);
+    assert_eq!(bus.count::<Certificate>(Query::by("by_subject").equal(&user)).await.expect("a store"), 0);
+    let listed = async || world.get(&Console::default(), &path).await.bytes.len() > first.bytes.len() + 40;
+    until(&world, "both listed", listed).await;
+
+    // With the organisation its list goes, too.
+    world.ask(&console, "DELETE", &format!("/organization/{organization}"), None).await.good();
+    assert_eq!(world.get(&Console::default(), &path).await.status, 404);
+    assert!(bus.list::<Revocation>(Query::all()).await.expect("a store").is_empty());
+}
+
+/// The job of each certificate stands there once, however often it is asked for; at once counts more than later.
+#[tokio::test]
+async fn an_organisation_gets_a_job_for_each_user() {
+    let world = World::new().await;
+    let console = world.log_in().await;
+    let organization = Id::new();
+    let ca = culvert_model::record::Organization {
+        id: organization,
+        name: "o".into(),
+        auth_api: false,
+        ca: None,
+        ca_expires: None,
+    };
+    world.put(&ca).await;
+    for number in 0..120 {
+        world.put(&user(organization, number)).await;
+    }
+    let path = format!("/v1/organizations/{organization}/renewal");
+    for immediate in [false, true, false] {
+        let body = json!({ "immediate": immediate });
+        assert_eq!(world.ask(&console, "POST", &path, Some(body)).await.good(), json!({ "renewing": 120 }));
+    }
+    let jobs = world.api.bus.list::<Job>(Query::all()).await.expect("a store");
+    let jobs = jobs.iter().filter(|job| matches!(job.record.work, Work::Renew { immediate: true, .. }));
+    assert_eq!(jobs.count(), 120);
+    assert_eq!(
+        world.ask(&console, "POST", "/v1/servers/5f0000000000000000000003/renewal", Some(json!({}))).await.status,
+        404
+    );
+    assert!(world.api.bus.list::<Server>(Query::all()).await.expect("a store").is_empty());
+}
+
+fn user(organization: Id, number: usize) -> User {
+    let user = json!({
+        "id": Id::new(), "organization": organization, "name": format!("user{number}"), "email": null, "groups": [],
+        "disabled": false, "auth_type": "local", "yubico_id": null, "pin": false, "bypass_secondary": false,
+        "client_to_client": false, "mac_addresses": null, "dns_servers": null, "dns_suffix": null,
+        "port_forwarding": null, "network_links": [], "certificate": Id::new(), "last_active": null,
+    });
+    serde_json::from_value(user).expect("a user")
+}

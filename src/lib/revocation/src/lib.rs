@@ -1,0 +1,98 @@
+//! Revoking certificates: who takes one back (api, queue, tasks) does it here, so that no revocation goes without being
+//! listed.
+//!
+//! Each batch that revokes also writes the job that signs the organisation's list, whether the job is new or there
+//! already: an attempt that is just signing, and may have read the revocations before, finds the job changed, can't end it
+//! with what it has, and reads them again.
+
+use culvert_model::record::{Certificate, CertificateKey, Job, JobState, Priority, Revocation, Work};
+use culvert_model::{Id, Millis};
+use culvert_records::{Bus, Failure, Stored, Write, delete, insert, update};
+
+/// How long after the first revocation the list is signed, milliseconds: many at once are one list.
+const TOGETHER: Millis = 500;
+
+/// How often a removal is tried anew while others write the same records.
+const TRIES: usize = 10;
+
+/// The write that has the list of an organisation's revoked certificates signed anew.
+///
+/// # Errors
+///
+/// The store can't be reached.
+pub async fn listing(bus: &Bus, organization: Id, now: Millis) -> Result<Write, Failure> {
+    Ok(match bus.get::<Job>(key(organization)).await? {
+        Some(stored) => {
+            let guard = stored.unchanged();
+            let mut job = stored.record;
+            if job.state == JobState::Dead {
+                (job.state, job.attempts, job.not_before) = (JobState::Open, 0, now);
+            }
+            update(&job, guard)
+        }
+        None => first_listing(organization, now),
+    })
+}
+
+/// Likewise for an organisation that is made in the same batch.
+#[must_use]
+pub fn first_listing(organization: Id, now: Millis) -> Write {
+    let job = Job::new(key(organization), Work::Crl { organization }, Priority::Normal, now);
+    insert(&Job { not_before: now + TOGETHER, ..job })
+}
+
+fn key(organization: Id) -> String {
+    format!("crl/{organization}")
+}
+
+/// The writes that revoke certificates of an organisation: none for those that have expired or are revoked already.
+///
+/// # Errors
+///
+/// The store can't be reached.
+pub async fn revocations(
+    bus: &Bus,
+    organization: Id,
+    certificates: &[&Certificate],
+    now: Millis,
+) -> Result<Vec<Write>, Failure> {
+    let mut writes = Vec::new();
+    for revocation in certificates.iter().filter_map(|certificate| Revocation::of(certificate, now)) {
+        if revocation.expires > now && bus.get::<Revocation>(&revocation.id).await?.is_none() {
+            writes.push(insert(&revocation));
+        }
+    }
+    if !writes.is_empty() {
+        writes.push(listing(bus, organization, now).await?);
+    }
+    Ok(writes)
+}
+
+/// The writes that revoke a certificate and remove it. Its key is not among them.
+///
+/// # Errors
+///
+/// The store can't be reached.
+pub async fn withdrawal(bus: &Bus, certificate: &Stored<Certificate>, now: Millis) -> Result<Vec<Write>, Failure> {
+    let mut writes = revocations(bus, certificate.record.organization, &[&certificate.record], now).await?;
+    writes.push(delete::<Certificate>(certificate.record.id, certificate.unchanged()));
+    Ok(writes)
+}
+
+/// Revokes a certificate and removes it with its key. One that is gone is passed over.
+///
+/// # Errors
+///
+/// The store can't be reached, or others write the same records all the time.
+pub async fn withdraw(bus: &Bus, certificate: Id, now: Millis) -> Result<(), Failure> {
+    // First, since it is found by nothing but the certificate: who is interrupted asks again.
+    bus.delete::<CertificateKey>(certificate).await?;
+    let mut tries = 1;
+    loop {
+        let Some(stored) = bus.get::<Certificate>(certificate).await? else { return Ok(()) };
+        match bus.write(withdrawal(bus, &stored, now).await?).await {
+            Err(Failure::Refused { .. }) if tries < TRIES => tries += 1,
+            done => return done.map(drop),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A new key pair and certificate for whoever has one already. The old one stays good for a while beside it.
+
+use culvert_keys::Pair;
+use culvert_model::record::{Certificate, CertificateKey, CertificateState, Log, Purpose, Server, User};
+use culvert_model::{Bytes, Id, Millis};
+use culvert_records::{Failure, Query, Stored, Write, insert, update};
+
+use super::{Need, Trouble, certificate};
+use crate::Desk;
+
+/// Who has a certificate.
+enum Holder {
+    User(Box<Stored<User>>),
+    Server(Box<Stored<Server>>),
+}
+
+impl Holder {
+    async fn of(desk: &Desk, certificate: &Certificate) -> Result<Option<Self>, Failure> {
+        Ok(match certificate.purpose {
+            Purpose::Client => {
+                let user = desk.bus.get::<User>(certificate.subject).await?;
+                user.filter(|user| user.record.certificate == certificate.id).map(|user| Self::User(Box::new(user)))
+            }
+            Purpose::Server => {
+                let mut all = desk.bus.list::<Server>(Query::by("by_name")).await?.into_iter();
+                let server = all.find(|server| server.record.certificate == Some(certificate.id));
+                server.map(|server| Self::Server(Box::new(server)))
+            }
+            Purpose::Authority => None,
+        })
+    }
+
+    /// The write after which it has this one.
+    fn takes(self, certificate: Id) -> Write {
+        match self {
+            Self::User(mut user) => {
+                user.record.certificate = certificate;
+                update(&user.record, user.unchanged())
+            }
+            Self::Server(mut server) => {
+                server.record.certificate = Some(certificate);
+                update(&server.record, server.unchanged())
+            }
+        }
+    }
+
+    fn log(&self, now: Millis, immediate: bool) -> Log {
+        let old = if immediate { "the old one is revoked" } else { "the old one is good for seven more days" };
+        let message = match self {
+            Self::User(user) => format!(
+                "The certificate of user {} was renewed: {old}. The user needs the new profile.",
+                user.record.name
+            ),
+            Self::Server(server) => format!(
+                "The certificate of server {} was renewed. It takes it at its next start; what it has ends as before.",
+                server.record.name
+            ),
+        };
+        Log { id: Id::new(), timestamp: (now / 1000) as i64, message }
+    }
+}
+
+async fn found(desk: &Desk, certificate: Id) -> Result<Option<(Stored<Certificate>, Holder)>, Failure> {
+    let Some(old) = desk.bus.get::<Certificate>(certificate).await? else { return Ok(None) };
+    Ok(Holder::of(desk, &old.record).await?.map(|holder| (old, holder)))
+}
+
+pub async fn look(desk: &Desk, id: Id) -> Result<Need, Trouble> {
+    let Some((old, _)) = found(desk, id).await? else {
+        return Ok(Need::Nothing("nobody has this certificate any more"));
+    };
+    let Certificate { organization, subject, purpose, .. } = old.record;
+    let Some(record) = super::organization(desk, organization).await? else {
+        return Ok(Need::Nothing("the organisation is gone"));
+    };
+    Ok(Need::Make(certificate::recipes(desk, record, purpose, [subject]).await?))
+}
+
+pub async fn writes(desk: &Desk, certificate: Id, immediate: bool, pair: &Pair) -> Result<Vec<Write>, Trouble> {
+    let (_, now) = desk.bus.here().await?;
+    let Some((mut old, holder)) = found(desk, certificate).await? else { return Ok(Vec::new()) };
+    let new = Certificate {
+        id: Id::new(),
+        state: CertificateState::Taken,
+        reserved: None,
+        der: Bytes(pair.der.clone()),
+        fingerprint: pair.fingerprint.clone(),
+        expires: pair.expires,
+        serial: pair.serial.clone(),
+        replaced: None,
+        ..old.record.clone()
+    };
+    let key = CertificateKey { id: new.id, key: Bytes(pair.key.to_vec()) };
+    let mut writes = vec![insert(&holder.log(now, immediate)), insert(&key), insert(&new), holder.takes(new.id)];
+    if immediate {
+        // Those too that were replaced before and are still good.
+        let all = desk.bus.list::<Certificate>(Query::by("by_subject").equal(new.subject)).await?;
+        let all: Vec<_> = all.iter().map(|stored| &stored.record).collect();
+        writes.extend(culvert_revocation::revocations(&desk.bus, new.organization, &all, now).await?);
+    }
+    // A task removes it then.
+    old.record.replaced = Some(if immediate { now } else { now + Certificate::GRACE });
+    writes.push(update(&old.record, old.unchanged()));
+    Ok(writes)
+}
