@@ -27,14 +27,8 @@ pub fn measure() -> Result<Report> {
     cold_start(&mut report)?;
     let story = Story::begin(Town::new()?, setup("embedded"))?;
     idle(&mut report, &story.appliance, "all processes, idle, embedded", PROCESSES, 48.0)?;
-    users(&mut report, &story, "embedded", 10.0)?;
     drop(story);
-
-    let town = Town::new()?;
-    let database = ReplicaSet::start_in(town.server.name(), std::net::Ipv4Addr::LOCALHOST.into(), 1)?;
-    let story = Story::begin(town, setup(&database.uri("culvert")))?;
-    users(&mut report, &story, "MongoDB", 25.0)?;
-    drop(story);
+    users_from_the_pool(&mut report)?;
 
     let server = Arc::new(Town::new()?.server);
     let member = Appliance::start(&server, Setup { headless: true, ..setup("embedded") })?;
@@ -42,8 +36,19 @@ pub fn measure() -> Result<Report> {
     Ok(report)
 }
 
+/// On both stores.
+pub fn users_from_the_pool(report: &mut Report) -> Result<()> {
+    let story = Story::begin(Town::new()?, setup("embedded"))?;
+    users(report, &story, "embedded", 10.0)?;
+    drop(story);
+    let town = Town::new()?;
+    let database = ReplicaSet::start_in(town.server.name(), std::net::Ipv4Addr::LOCALHOST.into(), 1)?;
+    let story = Story::begin(town, setup(&database.uri("culvert")))?;
+    users(report, &story, "MongoDB", 25.0)
+}
+
 /// As a user starts it, who asks for no more of the log than there is by itself.
-fn setup(store: &str) -> Setup {
+pub fn setup(store: &str) -> Setup {
     Setup { log: "info".into(), ..Setup::new(store, Town::SERVER) }
 }
 

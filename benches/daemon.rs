@@ -121,6 +121,14 @@ pub async fn connect(socket: PathBuf, role: Role) -> Result<Bus> {
     Ok(bus)
 }
 
+/// The run folder of a process of ours: it was told by an argument.
+pub fn run_folder(pid: u32) -> Result<PathBuf> {
+    let line = fs::read(format!("/proc/{pid}/cmdline"))?;
+    let mut arguments = line.split(|byte| *byte == 0).skip_while(|it| *it != b"--run");
+    let folder = arguments.nth(1).context("it was started with --run")?;
+    Ok(PathBuf::from(std::str::from_utf8(folder)?))
+}
+
 /// The role's user.
 fn account(role: Role) -> Result<User> {
     let name = role.user();

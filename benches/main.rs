@@ -8,6 +8,7 @@ mod figures;
 mod report;
 mod samples;
 mod scale;
+mod work;
 
 use anyhow::{Result, bail};
 
@@ -15,7 +16,8 @@ use anyhow::{Result, bail};
 type Bench = fn() -> Result<report::Report>;
 
 fn main() -> Result<()> {
-    let benches: [(&str, Bench); 3] = [("base", base::measure), ("bus", bus::measure), ("scale", scale::measure)];
+    let benches: [(&str, Bench); 4] =
+        [("base", base::measure), ("bus", bus::measure), ("scale", scale::measure), ("work", work::measure)];
     let wanted = std::env::args().nth(1);
     if let Some(wanted) = &wanted
         && !benches.iter().any(|(name, _)| name == wanted)
