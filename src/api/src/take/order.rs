@@ -1,8 +1,8 @@
 //! Jobs whose results are somebody's who waits.
 
 use culvert_jobs::place;
-use culvert_model::Millis;
 use culvert_model::record::{Job, JobState, Priority};
+use culvert_model::{Kind, Millis};
 use culvert_pool::Stock;
 use culvert_records::{Failure, Guard, Stored, Write, delete, insert, update};
 
@@ -22,8 +22,7 @@ pub(super) async fn order(
     let now = api.now().await?;
     let mut jobs = api.bus.list::<Job>(stock.jobs()).await?;
     if let Some(mine) = jobs.iter().find(|job| is_of(job, word) && job.record.state == JobState::Open) {
-        let check =
-            Write::Check { kind: culvert_model::Kind::Job, id: mine.record.id.clone(), guard: Guard::default() };
+        let check = Write::Check { kind: Kind::Job, id: mine.record.id.clone(), guard: Guard::default() };
         api.bus.write([vec![check], with()].concat()).await?;
         return Ok((Way::Coming, mine.record.id.clone()));
     }
