@@ -2,12 +2,13 @@
 //! listed.
 //!
 //! Each batch that revokes also writes the job that signs the organisation's list, whether the job is new or there
-//! already: an attempt that is just signing, and may have read the revocations before, finds the job changed, can't end it
-//! with what it has, and reads them again.
+//! already ([`anew`]): an attempt that is just signing, and may have read the revocations before, finds the job changed,
+//! can't end it with what it has, and reads them again.
 
-use culvert_model::record::{Certificate, CertificateKey, Job, JobState, Priority, Revocation, Work};
+use culvert_jobs::anew;
+use culvert_model::record::{Certificate, CertificateKey, Job, Priority, Revocation, Work};
 use culvert_model::{Id, Millis};
-use culvert_records::{Bus, Failure, Stored, Write, delete, insert, update};
+use culvert_records::{Bus, Failure, Stored, Write, delete, insert};
 
 /// How long after the first revocation the list is signed, milliseconds: many at once are one list.
 const TOGETHER: Millis = 500;
@@ -21,28 +22,18 @@ const TRIES: usize = 10;
 ///
 /// The store can't be reached.
 pub async fn listing(bus: &Bus, organization: Id, now: Millis) -> Result<Write, Failure> {
-    Ok(match bus.get::<Job>(key(organization)).await? {
-        Some(stored) => {
-            let guard = stored.unchanged();
-            let mut job = stored.record;
-            if job.state == JobState::Dead {
-                (job.state, job.attempts, job.not_before) = (JobState::Open, 0, now);
-            }
-            update(&job, guard)
-        }
-        None => first_listing(organization, now),
-    })
+    anew(bus, job(organization, now)).await
 }
 
 /// Likewise for an organisation that is made in the same batch.
 #[must_use]
 pub fn first_listing(organization: Id, now: Millis) -> Write {
-    let job = Job::new(key(organization), Work::Crl { organization }, Priority::Normal, now);
-    insert(&Job { not_before: now + TOGETHER, ..job })
+    insert(&job(organization, now))
 }
 
-fn key(organization: Id) -> String {
-    format!("crl/{organization}")
+fn job(organization: Id, now: Millis) -> Job {
+    let job = Job::new(format!("crl/{organization}"), Work::Crl { organization }, Priority::Normal, now);
+    Job { not_before: now + TOGETHER, ..job }
 }
 
 /// The writes that revoke certificates of an organisation: none for those that have expired or are revoked already.
