@@ -44,7 +44,7 @@ async fn a_body_goes_inward_as_what_it_was_parsed_into() {
     let asked = stand.asked().remove(0);
     assert_eq!(asked.body, r#"{"name":"Acme"}"#);
     assert_eq!(asked.header("content-type"), Some("application/json"));
-    assert_eq!(asked.header("content-length"), Some("32"));
+    assert_eq!(asked.header("content-length"), Some("15"));
 }
 
 #[tokio::test]
