@@ -110,6 +110,13 @@ impl Lease {
         }
     }
 
+    /// A lease that an earlier process of this owner was granted under this epoch. It is asked for again first: until
+    /// then it is not held.
+    #[must_use]
+    pub fn resume(terms: Terms, epoch: u64, now: Millis) -> Self {
+        Self { state: State::Lapsed { epoch }, ..Self::new(terms, now) }
+    }
+
     /// The epoch under which it is held now: the fence that every write has to carry.
     #[must_use]
     pub fn held(&self, now: Millis) -> Option<u64> {
