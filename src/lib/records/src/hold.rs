@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use culvert_lease::{Action, Answer, Lease, Terms, Ticket};
 use culvert_model::{Millis, Record};
-use culvert_wire::bus::Claim;
+use culvert_wire::bus::{Claim, Refusal};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -45,7 +45,15 @@ impl<T: Record> Grantor for Post<T> {
     }
 
     async fn renew(&self, epoch: u64) -> Answer {
-        answer(&self.bus.renew::<T>(&self.id, &self.under(epoch), self.length).await)
+        match self.bus.renewed::<T>(&self.id, &self.under(epoch), self.length).await {
+            // Nobody has claimed it since.
+            Err(Failure::Refused { why: Refusal::NotHeld { lease: Some(lease) }, .. }) if lease.epoch == epoch => {
+                Answer::Expired
+            }
+            Err(Failure::Refused { .. }) => Answer::Refused,
+            Err(_) => Answer::Silence,
+            Ok(stored) => granted(&stored),
+        }
     }
 
     async fn release(&self, epoch: u64) {
@@ -57,12 +65,14 @@ impl<T: Record> Grantor for Post<T> {
 
 fn answer<T>(kept: &Result<Kept<Stored<T>>, Failure>) -> Answer {
     match kept {
-        Ok(Kept::Held(stored)) => {
-            stored.lease.as_ref().map_or(Answer::Refused, |lease| Answer::Held { epoch: lease.epoch })
-        }
+        Ok(Kept::Held(stored)) => granted(stored),
         Ok(Kept::Lost) => Answer::Refused,
         Err(_) => Answer::Silence,
     }
+}
+
+fn granted<T>(stored: &Stored<T>) -> Answer {
+    stored.lease.as_ref().map_or(Answer::Refused, |lease| Answer::Held { epoch: lease.epoch })
 }
 
 /// A lease that is kept while [`Hold::keep`] runs.
@@ -125,7 +135,8 @@ impl<G: Grantor> Hold<G> {
         self.epochs.subscribe()
     }
 
-    /// Until it is another's, or the record is gone. Cancel safe: what was under way is asked again.
+    /// Until it is another's, or the record is gone, or the first claim is not answered. Cancel safe: what was under way is
+    /// asked again.
     pub async fn keep(&mut self) {
         loop {
             match self.lease.poll(self.now()) {

@@ -81,7 +81,7 @@ async fn a_store_that_hangs_ends_the_holding_in_time_and_another_answer_brings_i
         Turn::After(400, held(3)),
         Turn::Hang,
         Turn::After(100, Answer::Silence),
-        Turn::After(100, Answer::Refused),
+        Turn::After(100, Answer::Expired),
         Turn::After(100, held(4)),
         Turn::Hang,
     ]);
@@ -98,7 +98,7 @@ async fn a_store_that_hangs_ends_the_holding_in_time_and_another_answer_brings_i
 
 #[tokio::test(start_paused = true)]
 async fn it_ends_when_another_has_it() {
-    let store = Script::of([Turn::After(5, held(1)), Turn::After(5, Answer::Refused), Turn::After(5, Answer::Refused)]);
+    let store = Script::of([Turn::After(5, held(1)), Turn::After(5, Answer::Expired), Turn::After(5, Answer::Refused)]);
     let mut hold = Hold::new(store.clone(), TERMS);
     let epochs = hold.epochs();
     timeout(Duration::from_secs(6), hold.keep()).await.expect("it ends after the first renewal");

@@ -47,18 +47,43 @@ fn an_outage_pauses_and_a_renewal_goes_on() {
 fn what_ran_out_is_claimed_again_under_a_new_epoch() {
     let mut lease = claimed(0, 7);
     let Some(Action::Renew(ticket, 7)) = lease.poll(5_000) else { panic!("renewed after 5 s") };
-    lease.answer(ticket, Answer::Refused, 5_001);
+    lease.answer(ticket, Answer::Expired, 5_001);
     assert_eq!(lease.poll(5_001), Some(Action::Pause(7)));
     let Some(Action::Claim(ticket)) = lease.poll(5_001) else { panic!("claimed again") };
     lease.answer(ticket, Answer::Held { epoch: 8 }, 5_002);
     assert_eq!(lease.poll(5_002), Some(Action::Begin(8)));
     let Some(Action::Renew(ticket, 8)) = lease.poll(10_001) else { panic!("renewed after 5 s") };
-    lease.answer(ticket, Answer::Refused, 10_002);
+    lease.answer(ticket, Answer::Expired, 10_002);
     assert_eq!(lease.poll(10_002), Some(Action::Pause(8)));
     let Some(Action::Claim(ticket)) = lease.poll(10_002) else { panic!("claimed again") };
     lease.answer(ticket, Answer::Refused, 10_003);
     assert_eq!(lease.poll(10_003), Some(Action::End));
     assert_eq!((lease.poll(99_000), lease.wake()), (None, None));
+}
+
+#[test]
+fn what_another_has_had_is_not_claimed_without_a_look() {
+    let mut lease = claimed(0, 7);
+    let Some(Action::Renew(ticket, 7)) = lease.poll(5_000) else { panic!("renewed after 5 s") };
+    lease.answer(ticket, Answer::Refused, 5_001);
+    assert_eq!([lease.poll(5_001), lease.poll(5_001)], [Some(Action::Pause(7)), Some(Action::End)]);
+}
+
+#[test]
+fn after_silence_nothing_is_claimed_that_was_not_looked_at() {
+    let mut lease = Lease::new(TERMS, 0);
+    let Some(Action::Claim(ticket)) = lease.poll(0) else { panic!("a new lease is claimed at once") };
+    lease.answer(ticket, Answer::Silence, 900);
+    assert_eq!((lease.poll(900), lease.wake()), (Some(Action::End), None));
+
+    let mut lease = claimed(0, 7);
+    let Some(Action::Renew(ticket, 7)) = lease.poll(5_000) else { panic!("renewed after 5 s") };
+    lease.answer(ticket, Answer::Expired, 5_001);
+    assert_eq!(lease.poll(5_001), Some(Action::Pause(7)));
+    let Some(Action::Claim(_)) = lease.poll(5_001) else { panic!("claimed again") };
+    assert_eq!((lease.poll(20_000), lease.wake()), (None, Some(20_001)));
+    assert_eq!((lease.poll(20_001), lease.wake()), (None, Some(21_001)), "given up, and asked again a second later");
+    assert!(matches!(lease.poll(21_001), Some(Action::Renew(_, 7))), "whose it is now, the renewal tells");
 }
 
 #[test]
