@@ -4,6 +4,7 @@ use crate::Millis;
 
 /// How long a lease lasts and when it is asked for again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(PartialOrd, Ord, Hash))]
 pub struct Terms {
     /// How long it lasts.
     pub length: Millis,
@@ -23,6 +24,7 @@ impl Terms {
 
 /// Which request an answer belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(PartialOrd, Ord, Hash))]
 pub struct Ticket {
     number: u64,
     sent: Millis,
@@ -30,6 +32,7 @@ pub struct Ticket {
 
 /// What came of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(PartialOrd, Ord, Hash))]
 pub enum Answer {
     /// The lease is held under this epoch.
     Held {
@@ -64,6 +67,7 @@ pub enum Action {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(PartialOrd, Ord, Hash))]
 enum State {
     /// Never held.
     Wanted,
@@ -80,6 +84,7 @@ enum State {
 /// A lease that somebody wants to hold. [`Lease::poll`] says what to do until there is nothing; [`Lease::wake`] says
 /// when there will be something again; answers come through [`Lease::answer`].
 #[derive(Debug, Clone)]
+#[cfg_attr(test, derive(PartialEq, Eq, PartialOrd, Ord, Hash))]
 pub struct Lease {
     terms: Terms,
     state: State,
@@ -247,5 +252,7 @@ impl Lease {
     }
 }
 
+#[cfg(test)]
+mod exhaustive;
 #[cfg(test)]
 mod tests;
