@@ -18,4 +18,5 @@ pub mod network;
 pub mod openvpn;
 pub mod secure;
 pub mod story;
+pub mod work;
 pub mod workload;

@@ -73,6 +73,7 @@ impl Hold {
         let kept = timeout(Duration::from_millis(patience), asked).await.unwrap_or(Err(Failure::Unavailable));
         let answer = match kept {
             Ok(Kept::Held(job)) => held(&job),
+            Ok(Kept::Lost) if renew.is_some() => Answer::Expired,
             Ok(Kept::Lost) => Answer::Refused,
             Err(_) => Answer::Silence,
         };

@@ -9,28 +9,31 @@ pub struct Contact {
     span: Option<Span>,
 }
 
-/// From the first to the last answer of an uninterrupted contact.
+/// An uninterrupted contact. When the store served a request is only known to lie between the request and its answer.
 #[derive(Debug, Clone, Copy)]
 struct Span {
+    /// When the first answer came: the contact is at least that old.
     since: Millis,
+    /// When the latest of the requests was sent that were answered.
     latest: Millis,
 }
 
 impl Contact {
-    /// No contact yet. Between two answers that are further apart than `silence` there may have been an outage that
-    /// nobody noticed: contact begins anew. Half a lease is right for who renews after a third of it.
+    /// No contact yet. Between a request and the next one's answer that are further apart than `silence` there may have
+    /// been an outage that nobody noticed: contact begins anew. Half a lease is right for who renews after a third of it.
     #[must_use]
     pub const fn new(silence: Millis) -> Self {
         Self { silence, span: None }
     }
 
-    /// The store answered, if only to refuse.
-    pub fn answered(&mut self, now: Millis) {
-        let since = match self.span {
-            Some(span) if now.saturating_sub(span.latest) <= self.silence => span.since,
-            _ => now,
-        };
-        self.span = Some(Span { since, latest: now });
+    /// The store answered what was sent at `sent`, if only to refuse.
+    pub fn answered(&mut self, sent: Millis, now: Millis) {
+        self.span = Some(match self.span {
+            Some(Span { since, latest }) if now.saturating_sub(latest) <= self.silence => {
+                Span { since, latest: latest.max(sent) }
+            }
+            _ => Span { since: now, latest: sent },
+        });
     }
 
     /// The store did not answer, or not in time.
@@ -38,7 +41,7 @@ impl Contact {
         self.span = None;
     }
 
-    /// For how long answers have come without a break, up to the last of them.
+    /// For how long there has certainly been contact without a break.
     #[must_use]
     pub fn uninterrupted(&self) -> Millis {
         self.span.map_or(0, |span| span.latest.saturating_sub(span.since))
@@ -76,24 +79,37 @@ mod tests {
                 && may_claim(Last::Nobody, 0, 15_000, contact.uninterrupted())
         );
         for now in (0..15_000).step_by(5_000) {
-            contact.answered(now);
+            contact.answered(now, now);
             assert!(!may_claim(Last::Another, 0, 15_000, contact.uninterrupted()));
         }
-        contact.answered(15_000);
+        contact.answered(15_000, 15_000);
         assert!(may_claim(Last::Another, 0, 15_000, contact.uninterrupted()));
         assert!(!may_claim(Last::Us, 1, 15_000, contact.uninterrupted()));
         contact.failed();
-        contact.answered(15_100);
+        contact.answered(15_100, 15_100);
         assert!(!may_claim(Last::Another, 0, 15_000, contact.uninterrupted()));
     }
 
     #[test]
     fn silence_is_no_contact() {
         let mut contact = Contact::new(7_500);
-        contact.answered(0);
-        contact.answered(7_500);
+        contact.answered(0, 0);
+        contact.answered(7_500, 7_500);
         assert_eq!(contact.uninterrupted(), 7_500);
-        contact.answered(15_001);
+        contact.answered(15_001, 15_001);
         assert_eq!(contact.uninterrupted(), 0);
+    }
+
+    /// Served before an outage, and on its way all through it.
+    #[test]
+    fn a_slow_answer_hides_no_outage() {
+        let mut contact = Contact::new(7_500);
+        contact.answered(0, 10);
+        contact.answered(5_000, 11_000);
+        assert_eq!(contact.uninterrupted(), 0);
+        contact.answered(16_000, 16_010);
+        assert_eq!(contact.uninterrupted(), 0, "the store may have been away since 5 s");
+        contact.answered(21_000, 21_010);
+        assert_eq!(contact.uninterrupted(), 4_990);
     }
 }

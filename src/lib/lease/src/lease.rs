@@ -4,6 +4,7 @@ use crate::Millis;
 
 /// How long a lease lasts and when it is asked for again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(PartialOrd, Ord, Hash))]
 pub struct Terms {
     /// How long it lasts.
     pub length: Millis,
@@ -23,6 +24,7 @@ impl Terms {
 
 /// Which request an answer belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(PartialOrd, Ord, Hash))]
 pub struct Ticket {
     number: u64,
     sent: Millis,
@@ -30,13 +32,16 @@ pub struct Ticket {
 
 /// What came of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(PartialOrd, Ord, Hash))]
 pub enum Answer {
     /// The lease is held under this epoch.
     Held {
         /// Rises with each claim.
         epoch: u64,
     },
-    /// The store said no: another holds it, or it ran out (to a renewal), or the record is gone.
+    /// To a renewal: it ran out by the store's clock or was given back, and nobody has claimed it since.
+    Expired,
+    /// The store said no: another holds it or has held it since, or the record is gone.
     Refused,
     /// None came, or none that tells whether it was done.
     Silence,
@@ -56,11 +61,13 @@ pub enum Action {
     Pause(u64),
     /// Give the store back the lease of this epoch: the claim was granted after it was no longer wanted.
     Release(u64),
-    /// Another has it, or the record is gone. Nothing more will come.
+    /// Another has it, or the record is gone, or the claim was not answered: it is to be looked at again. Nothing more
+    /// will come.
     End,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(test, derive(PartialOrd, Ord, Hash))]
 enum State {
     /// Never held.
     Wanted,
@@ -77,6 +84,7 @@ enum State {
 /// A lease that somebody wants to hold. [`Lease::poll`] says what to do until there is nothing; [`Lease::wake`] says
 /// when there will be something again; answers come through [`Lease::answer`].
 #[derive(Debug, Clone)]
+#[cfg_attr(test, derive(PartialEq, Eq, PartialOrd, Ord, Hash))]
 pub struct Lease {
     terms: Terms,
     state: State,
@@ -110,6 +118,14 @@ impl Lease {
         }
     }
 
+    /// A lease that an earlier process of this owner was granted under this epoch. It is asked for again first: until
+    /// then it is not held. Not for a lease that may have been given back under this epoch: the release may still be on
+    /// its way.
+    #[must_use]
+    pub fn resume(terms: Terms, epoch: u64, now: Millis) -> Self {
+        Self { state: State::Lapsed { epoch }, ..Self::new(terms, now) }
+    }
+
     /// The epoch under which it is held now: the fence that every write has to carry.
     #[must_use]
     pub fn held(&self, now: Millis) -> Option<u64> {
@@ -124,6 +140,11 @@ impl Lease {
         let now = self.at(now);
         if let Some(epoch) = self.unwanted.take() {
             return Some(Action::Release(epoch));
+        }
+        // What was asked a whole lease ago can't be granted any more.
+        if self.asked.is_some_and(|ticket| now - ticket.sent >= self.terms.length) {
+            self.asked = None;
+            self.unanswered(now);
         }
         if let State::Held { epoch, until } = self.state
             && now >= until
@@ -150,8 +171,6 @@ impl Lease {
     }
 
     fn request(&mut self, now: Millis) -> Option<Action> {
-        // What was asked a whole lease ago can't be granted any more.
-        self.asked = self.asked.filter(|ticket| now - ticket.sent < self.terms.length);
         if self.asked.is_some() || now < self.due {
             return None;
         }
@@ -179,13 +198,24 @@ impl Lease {
                 self.state = if now < until { State::Held { epoch, until } } else { State::Lapsed { epoch } };
                 self.due = now.max(ticket.sent + self.terms.renew);
             }
-            (Answer::Refused, State::Held { epoch, .. } | State::Lapsed { epoch }) => {
+            (Answer::Expired, State::Held { epoch, .. } | State::Lapsed { epoch }) => {
                 self.state = State::Expired { epoch };
                 self.due = now;
             }
-            (Answer::Refused, _) => self.state = State::Ended,
-            (Answer::Silence, _) => self.due = now + self.terms.retry,
+            (Answer::Expired | Answer::Refused, _) => self.state = State::Ended,
+            (Answer::Silence, _) => self.unanswered(now),
         }
+    }
+
+    /// A claim rests on what the store said just before of who had the lease last. After an outage that is to be asked
+    /// again: another may have had it since, and comes first.
+    fn unanswered(&mut self, now: Millis) {
+        self.due = now + self.terms.retry;
+        self.state = match self.state {
+            State::Wanted => State::Ended,
+            State::Expired { epoch } => State::Lapsed { epoch },
+            state => state,
+        };
     }
 
     /// When there will be something to do, if no answer comes before. Nothing once it has ended.
@@ -222,5 +252,7 @@ impl Lease {
     }
 }
 
+#[cfg(test)]
+mod exhaustive;
 #[cfg(test)]
 mod tests;

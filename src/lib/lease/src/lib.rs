@@ -8,7 +8,10 @@
 //! - Should a clock be wrong all the same (the store's was stepped, this machine slept), two may believe to hold for a
 //!   while, but under different epochs: the store refuses writes under the older one ([the fence](Lease::held)).
 //! - After an outage nobody takes another's claim before it has had one lease length of uninterrupted contact with the
-//!   store ([`Contact`], [`may_claim`]), so that holders come first.
+//!   store ([`Contact`], [`may_claim`]), so that holders come first. A claim only ever follows what the store has just
+//!   said of who had the lease last.
+//!
+//! What is held by which test, with its bounds: `docs/decisions/0006-leases.md`.
 
 mod contact;
 mod lease;

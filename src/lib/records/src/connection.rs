@@ -48,12 +48,16 @@ struct Reach {
 }
 
 impl Reach {
-    fn note(&self, result: &Result<Reply, Failure>) {
+    fn now(&self) -> Millis {
+        self.begun.elapsed().as_millis() as Millis
+    }
+
+    fn note(&self, sent: Millis, result: &Result<Reply, Failure>) {
         let mut contact = self.contact.lock().unwrap_or_else(PoisonError::into_inner);
         match result {
             Ok(Reply::Rows { cached: true, .. }) => contact.failed(),
             Err(failure) if failure.outage() => contact.failed(),
-            _ => contact.answered(self.begun.elapsed().as_millis() as Millis),
+            _ => contact.answered(sent, self.now()),
         }
     }
 }
@@ -81,8 +85,9 @@ impl Bus {
     }
 
     pub(crate) async fn ask(&self, request: Request) -> Result<Reply, Failure> {
+        let sent = self.reach.now();
         let result = self.exchange(request).await;
-        self.reach.note(&result);
+        self.reach.note(sent, &result);
         if let Ok(Reply::Rows { cached: true, .. }) = &result {
             memory::note_remembered();
         }
@@ -245,7 +250,7 @@ impl Bus {
         lease: Millis,
     ) -> Result<Kept<Stored<T>>, Failure> {
         let id = id.to_string();
-        self.keep(Request::Claim { kind: T::KIND, id, revision, owner: owner.into(), lease }).await
+        kept(self.keep(Request::Claim { kind: T::KIND, id, revision, owner: owner.into(), lease }).await)
     }
 
     /// Makes a lease last longer.
@@ -259,15 +264,23 @@ impl Bus {
         claim: &Claim,
         lease: Millis,
     ) -> Result<Kept<Stored<T>>, Failure> {
+        kept(self.renewed(id, claim, lease).await)
+    }
+
+    /// The same, with the reason if it is refused.
+    pub(crate) async fn renewed<T: Record>(
+        &self,
+        id: impl ToString,
+        claim: &Claim,
+        lease: Millis,
+    ) -> Result<Stored<T>, Failure> {
         self.keep(Request::Renew { kind: T::KIND, id: id.to_string(), claim: claim.clone(), lease }).await
     }
 
-    async fn keep<T: Record>(&self, request: Request) -> Result<Kept<Stored<T>>, Failure> {
-        match self.ask(request).await {
-            Ok(Reply::Claimed { row }) => self.whole(row).await.map(Kept::Held),
-            Ok(_) => Err(unexpected()),
-            Err(Failure::Refused { .. }) => Ok(Kept::Lost),
-            Err(failure) => Err(failure),
+    async fn keep<T: Record>(&self, request: Request) -> Result<Stored<T>, Failure> {
+        match self.ask(request).await? {
+            Reply::Claimed { row } => self.whole(row).await,
+            _ => Err(unexpected()),
         }
     }
 
@@ -311,6 +324,14 @@ fn random() -> [u8; 16] {
     bytes[..8].copy_from_slice(&a[4..]);
     bytes[8..].copy_from_slice(&b[4..]);
     bytes
+}
+
+fn kept<T>(asked: Result<T, Failure>) -> Result<Kept<T>, Failure> {
+    match asked {
+        Ok(stored) => Ok(Kept::Held(stored)),
+        Err(Failure::Refused { .. }) => Ok(Kept::Lost),
+        Err(failure) => Err(failure),
+    }
 }
 
 pub(crate) fn unexpected() -> Failure {

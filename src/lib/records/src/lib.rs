@@ -6,6 +6,7 @@
 mod connection;
 mod damage;
 mod error;
+mod hold;
 mod host;
 mod memory;
 mod query;
@@ -15,6 +16,7 @@ mod subscription;
 pub use connection::{Bus, SILENCE};
 pub use culvert_wire::bus::{BATCH, Change, Claim, Guard, Keeper, Key, Lease, Refusal, Standing, Transfer, Write};
 pub use error::{Failure, Kept};
+pub use hold::{Grantor, Hold, Post};
 pub use memory::{is_remembered, note_remembered, remembered};
 pub use query::{Page, Query, Stored, delete, insert, update};
 pub use subscription::{News, Subscription};

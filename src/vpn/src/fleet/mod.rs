@@ -185,6 +185,7 @@ impl Fleet {
 
     async fn read_seats(&mut self) {
         self.stale = false;
+        let sent = self.now();
         let read = timeout(READ, self.setup.bus.find::<Record>(Query::all()));
         let answer = match read.await {
             Ok(Ok(page)) if page.cached => Err(Failure::Unavailable),
@@ -196,7 +197,7 @@ impl Fleet {
         let now = self.now();
         match answer {
             Ok(stored) => {
-                self.contact.answered(now);
+                self.contact.answered(sent, now);
                 self.read = now;
                 self.seats = Some(stored.iter().filter_map(Seat::of).collect());
             }
@@ -290,11 +291,11 @@ impl Fleet {
         match outcome {
             Outcome::Claimed { seat, server, number, epoch, sent } => {
                 self.busy.remove(&server);
-                self.contact.answered(self.now());
+                self.contact.answered(sent, self.now());
                 self.held.insert(seat, Held { server, number, epoch, renewed: sent, renewing: false });
             }
             Outcome::Renewed { seat, epoch, sent } => {
-                self.contact.answered(self.now());
+                self.contact.answered(sent, self.now());
                 if let Some(held) = self.held.get_mut(&seat).filter(|held| held.epoch == epoch) {
                     (held.renewed, held.renewing) = (sent, false);
                 }
@@ -309,7 +310,6 @@ impl Fleet {
                 }
             }
             Outcome::Lost { seat, server } => {
-                self.contact.answered(self.now());
                 tracing::warn!(%server, seat, "the claim of an instance has run out or is another's");
                 self.held.remove(&seat);
                 self.busy.remove(&server);
