@@ -6,17 +6,16 @@ use std::time::Duration;
 use culvert_keys::{Control, Made, Recipe};
 use culvert_model::Millis;
 use culvert_model::record::{Job, JobState, Progress};
-use culvert_records::Stored;
+use culvert_records::{Hold, Stored};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use crate::Desk;
 use crate::choice::Wish;
 use crate::claimed::{Claimed, PAUSE, Then};
 use crate::fate::{ATTEMPTS, Fate, backoff, fate};
-use crate::hold::Hold;
 use crate::thread::Threads;
 use crate::work::{self, Need, Trouble};
+use crate::{Desk, TERMS};
 
 /// How long reading what a job needs may take, and writing what came of it: for a store that is away.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -41,7 +40,7 @@ enum End {
 
 /// Claims a job and does what is wished. Ends when nothing of it runs any more.
 pub async fn run(desk: Arc<Desk>, found: Stored<Job>, wish: watch::Receiver<Wish>) {
-    let (mut hold, job) = match Hold::claim(desk.clone(), &found).await {
+    let (mut hold, job) = match Hold::claim(&desk.bus, &found, &desk.owner, TERMS).await {
         Ok(Some(claimed)) => claimed,
         Ok(None) => return,
         Err(failure) => return tracing::debug!(job = found.record.id, %failure, "could not claim"),

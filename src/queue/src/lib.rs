@@ -9,7 +9,6 @@
 mod choice;
 mod claimed;
 mod fate;
-mod hold;
 mod job;
 mod look;
 mod thread;

@@ -90,7 +90,7 @@ async fn goes_on<S: Store>(site: Site<S>) {
     assert_eq!((jobs(&api).await, made(&api).await), (1, 0), "what came late was refused");
     queue.signal(Signal::SIGCONT);
     done(&api).await;
-    assert!(queue.log().contains("the job's lease ran out; asking for it again"), "{}", queue.log());
+    assert!(queue.log().contains("ran out"), "{}", queue.log());
 }
 
 /// Another host does the job meanwhile.
