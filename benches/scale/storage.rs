@@ -72,7 +72,7 @@ async fn make(database: &Database, numbers: std::ops::Range<u32>) -> Result<()> 
         all[3].push(stored(&CertificateKey { id: user.certificate, key: Bytes(random(KEY)?) })?);
         let server = Id::from_bytes([9; 12]);
         let id = format!("{server}-{}-0", user.id);
-        all[4].push(stored(&Address { id, server, user: user.id, address: number.into() })?);
+        all[4].push(stored(&Address { id, server, user: user.id, address: number.into(), next: None })?);
     }
     let kinds = [User::KIND, UserSecret::KIND, Certificate::KIND, CertificateKey::KIND, Address::KIND];
     for (kind, documents) in kinds.iter().zip(all) {

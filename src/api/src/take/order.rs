@@ -1,8 +1,8 @@
 //! Jobs whose results are somebody's who waits.
 
 use culvert_jobs::place;
-use culvert_model::Millis;
 use culvert_model::record::{Job, JobState, Priority};
+use culvert_model::{Kind, Millis};
 use culvert_pool::Stock;
 use culvert_records::{Failure, Guard, Stored, Write, delete, insert, update};
 
@@ -21,9 +21,8 @@ pub(super) async fn order(
 ) -> Answer<(Way, String)> {
     let now = api.now().await?;
     let mut jobs = api.bus.list::<Job>(stock.jobs()).await?;
-    if let Some(mine) = jobs.iter().find(|job| is_of(job, word) && job.record.state == JobState::Open) {
-        let check =
-            Write::Check { kind: culvert_model::Kind::Job, id: mine.record.id.clone(), guard: Guard::default() };
+    if let Some(mine) = jobs.iter().find(|job| is_of(job, word) && comes(&job.record)) {
+        let check = Write::Check { kind: Kind::Job, id: mine.record.id.clone(), guard: Guard::default() };
         api.bus.write([vec![check], with()].concat()).await?;
         return Ok((Way::Coming, mine.record.id.clone()));
     }
@@ -51,10 +50,14 @@ fn is_of(job: &Stored<Job>, word: &str) -> bool {
     job.record.reserved.as_deref() == Some(word)
 }
 
+/// Whether a job is not given up.
+fn comes(job: &Job) -> bool {
+    job.state == JobState::Open && !job.cancelled
+}
+
 /// Whether a job's result will be there for whoever comes first, and soon: one that failed waits for its next attempt.
 fn free(job: &Job, now: Millis) -> bool {
-    let open = job.state == JobState::Open && !job.cancelled && job.reserved.is_none();
-    open && job.not_before <= now && job.deadline.is_none()
+    comes(job) && job.reserved.is_none() && job.not_before <= now && job.deadline.is_none()
 }
 
 /// Nobody waits with this word any more: what is made for it goes to the pool, and what was ordered besides and not begun

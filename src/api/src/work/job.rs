@@ -118,7 +118,7 @@ fn step(action: JobAction, found: &Stored<Job>) -> Answer<Write> {
     let dead = job.state == record::JobState::Dead;
     let held = found.held_for() > 0;
     let remove = || Ok(delete::<Job>(&job.id, found.unchanged()));
-    let become_ = |new: Job| match job.work {
+    let rewrite = |new: Job| match job.work {
         // What this release does not know of it would be lost.
         Work::Unknown => Err(No::bad(
             "job_unknown",
@@ -136,7 +136,7 @@ fn step(action: JobAction, found: &Stored<Job>) -> Answer<Write> {
         JobAction::Cancel | JobAction::Raise if dead => {
             Err(No::bad("job_dead", "This job is dead: nobody does it. Retry it, or discard it."))
         }
-        JobAction::Retry => become_(Job {
+        JobAction::Retry => rewrite(Job {
             state: record::JobState::Open,
             not_before: 0,
             deadline: None,
@@ -151,12 +151,12 @@ fn step(action: JobAction, found: &Stored<Job>) -> Answer<Write> {
         JobAction::Cancel if !leaves(&job.work) && !held => remove(),
         // Whoever does it stops, takes back what is to be taken back, and removes it.
         JobAction::Discard | JobAction::Cancel => {
-            become_(Job { state: record::JobState::Open, cancelled: true, not_before: 0, ..job.clone() })
+            rewrite(Job { state: record::JobState::Open, cancelled: true, not_before: 0, ..job.clone() })
         }
         JobAction::Raise => match job.priority {
             Priority::High => Err(No::bad("job_urgent", "Nothing is more urgent than this job already is.")),
-            Priority::Normal => become_(Job { priority: Priority::High, ..job.clone() }),
-            Priority::Low => become_(Job { priority: Priority::Normal, ..job.clone() }),
+            Priority::Normal => rewrite(Job { priority: Priority::High, ..job.clone() }),
+            Priority::Low => rewrite(Job { priority: Priority::Normal, ..job.clone() }),
         },
     }
 }

@@ -55,12 +55,38 @@ async fn of_twenty_at_once_nobody_has_what_another_has_and_the_pool_is_full_agai
     let [ready, coming, made] = ways(&world, "client");
     println!("of 20 takes {ready} were ready, {coming} were coming, {made} were made");
     assert_eq!(ready + coming + made, 20);
-    assert!(ready >= 6 && coming > 0 && made > 0, "each way was gone");
+    assert!(ready > 0, "some were there");
     full(&world, &console, "client").await;
     // Whatever was ordered besides: nothing is left of it.
     until("no jobs", async || (world.get(&console, "/v1/jobs").await.good() == json!([])).then_some(())).await;
     let reserved = world.api.bus.list::<Certificate>(Query::by("by_reservation")).await.expect("certificates");
     assert!(reserved.iter().all(|certificate| certificate.record.reserved.is_none()));
+}
+
+/// While no queue runs, nothing but the takes and the pools decides which way each goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_three_ways_in_their_order() {
+    let world = World::new().await;
+    let console = world.log_in().await;
+    world.ask(&console, "PUT", "/v1/settings", Some(json!({ "user_key": "p-256" }))).await.good();
+    world.start_pools();
+    let queue = world.start_queue();
+    let organization = world.ask(&console, "POST", "/organization", Some(json!({ "name": "o" }))).await.good();
+    let path = format!("/user/{}", organization["id"].as_str().expect("an id"));
+    full(&world, &console, "client").await;
+    queue.abort();
+    let create = || world.ask(&console, "POST", &path, Some(json!({ "name": "u" })));
+    for _ in 0..6 {
+        create().await.good();
+    }
+    until("orders", async || (pool(&world, &console, "client").await["coming"] == 6).then_some(())).await;
+    let counted = async {
+        until("all to be waiting", async || (ways(&world, "client") == [6, 6, 8]).then_some(())).await;
+        world.start_queue();
+    };
+    let (made, ()) = tokio::join!(together((0..14).map(|_| create())), counted);
+    made.iter().for_each(|answer| drop(answer.good()));
+    assert_eq!(world.api.bus.count::<User>(Query::by("by_organization")).await.expect("a number"), 20);
 }
 
 /// An organisation of a spare CA has it at once, and nothing more is to be made for it.
