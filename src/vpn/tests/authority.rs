@@ -119,11 +119,15 @@ async fn an_address_is_the_lowest_and_stays_the_users() {
 }
 
 #[tokio::test]
-async fn a_new_client_costs_one_store_operation() {
+async fn a_new_client_costs_one_store_operation_or_two() {
     let world = World::new(|_| {}).await;
     let asked = world.bus.asked.load(Ordering::Relaxed);
-    world.address(1, 1).await;
+    let given = Address::new(records::id(200), records::id(2), 0, Ipv4Addr::new(10, 201, 0, 77));
+    world.bus.put(&given);
+    assert_eq!(world.address(2, 2).await, given.address, "given by the queue while the server runs");
     assert_eq!(world.bus.asked.load(Ordering::Relaxed), asked + 1);
+    world.address(1, 1).await;
+    assert_eq!(world.bus.asked.load(Ordering::Relaxed), asked + 3);
 }
 
 #[tokio::test]

@@ -110,8 +110,8 @@ impl Addresses {
         self.known().clients.iter().filter(|(client, (held, _))| *held == user && **client != but).count()
     }
 
-    /// The address of a user's device: from memory, or else from the store, or else a new one. At most one store
-    /// operation, unless another host takes an address at the same time.
+    /// The address of a user's device: from memory, or else from the store, or else a new one. At most two store
+    /// operations, unless another host takes an address at the same time.
     ///
     /// # Errors
     ///
@@ -121,10 +121,15 @@ impl Addresses {
         if let Some(address) = self.known_address(user, number) {
             return Ok(address);
         }
-        if locked {
+        // A user's first device has one before it connects, unless the user is quicker than the queue.
+        if number == 0 || locked {
             let stored = self.bus.get::<Address>(Address::name(self.server, user, number)).await?;
-            let address = stored.and_then(|stored| stored.record.within(self.network));
-            return address.map(|address| self.note(user, number, address)).ok_or(Trouble::Locked);
+            if let Some(address) = stored.and_then(|stored| stored.record.within(self.network)) {
+                return Ok(self.note(user, number, address));
+            }
+        }
+        if locked {
+            return Err(Trouble::Locked);
         }
         for _ in 0..TRIES {
             let address = match self.reserve() {
