@@ -5,8 +5,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use culvert_bus::store::mongo::Mongo;
+use culvert_model::record::Task;
 use culvert_model::{HostId, Role};
-use culvert_records::Bus;
+use culvert_records::{Bus, Failure, Write};
+use culvert_tasks::desk::Desk;
+use culvert_tasks::duty::{Done, Duty};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
@@ -18,6 +21,26 @@ const BUS: &str = "CULVERT_TEST_QUEUE_BUS";
 /// Names a database to a process that has a bus of its own, and which host it is.
 const STORE: &str = "CULVERT_TEST_QUEUE_STORE";
 const HOST: &str = "CULVERT_TEST_QUEUE_HOST";
+
+/// Names the bus of tasks that are run besides.
+const TASKS: &str = "CULVERT_TEST_TASKS_BUS";
+
+/// A task whose every slot leaves a line in the log: `slot <due> <epoch>`.
+static SLOTS: [Duty; 1] = [Duty {
+    name: "slots",
+    what: "Notes that it ran.",
+    period: 1_000,
+    timeout: 5_000,
+    work: |desk| Box::pin(note_slot(desk)),
+}];
+
+async fn note_slot(desk: &Desk<'_>) -> Result<Done, Failure> {
+    let Some(Write::Check { guard, .. }) = &desk.fence else { panic!("it is reserved") };
+    let epoch = guard.claim.as_ref().map_or(0, |claim| claim.epoch);
+    let due = desk.bus.get::<Task>(SLOTS[0].name).await?.map_or(0, |task| task.record.due);
+    desk.write(vec![desk.note(format!("slot {due} {epoch}"))]).await?;
+    Ok(Done::of("it is noted"))
+}
 
 /// A library that shifts a program's clock, of the package faketime.
 const CLOCK: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1";
@@ -32,6 +55,11 @@ impl Process {
     /// Starts a queue at this bus.
     pub fn start(bus: &Path) -> Self {
         Self::start_with(bus, &[])
+    }
+
+    /// The same, and tasks at another.
+    pub fn start_with_tasks(bus: &Path, tasks: &Path) -> Self {
+        Self::start_with(bus, &[(TASKS, tasks.to_str().expect("a path in UTF-8"))])
     }
 
     /// The same, with more in its environment.
@@ -83,6 +111,9 @@ impl Drop for Process {
 async fn queue_in_a_process_of_its_own() {
     let Some(bus) = std::env::var_os(BUS).map(PathBuf::from) else { return };
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
+    if let Some(tasks) = std::env::var_os(TASKS).map(PathBuf::from) {
+        tokio::spawn(async move { culvert_tasks::attend_to(&Bus::new(tasks), &SLOTS).await });
+    }
     let Ok(uri) = std::env::var(STORE) else {
         return culvert_queue::attend(Bus::new(bus), std::future::pending()).await;
     };
