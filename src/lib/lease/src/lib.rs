@@ -11,7 +11,7 @@
 //!   store ([`Contact`], [`may_claim`]), so that holders come first. A claim only ever follows what the store has just
 //!   said of who had the lease last.
 //!
-//! What is held by which test, with its bounds: `docs/decisions/0006-leases.md`.
+//! What is held by which test, with its bounds: `docs/decisions/0009-leases.md`.
 
 mod contact;
 mod lease;
