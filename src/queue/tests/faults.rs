@@ -285,13 +285,25 @@ async fn gather(api: &Bus, witness: &Witness, history: &mut History) {
         let state = if job.record.state == JobState::Dead { Left::Dead } else { Left::Open };
         history.add(Seen::Left { job: job.record.id, state });
     }
+}
+
+/// What is wrong with the slots of the task: an epoch is one host's, and whoever runs a slot again begins after the one
+/// before has written its last.
+async fn slots(api: &Bus, history: &mut History) -> Vec<String> {
+    let mut noted: BTreeMap<u64, BTreeMap<u64, (u64, u64)>> = BTreeMap::new();
     for log in ask("the log", async || api.list::<Log>(Query::all()).await).await {
         let words: Vec<_> = log.record.message.split(' ').collect();
-        if let ["slot", due, epoch] = words[..] {
-            let (slot, epoch) = (due.parse().expect("a time"), epoch.parse().expect("an epoch"));
-            history.add(Seen::Ran { task: "slots".into(), slot, epoch });
-        }
+        let ["slot", due, epoch, host, at] = words[..] else { continue };
+        let [due, epoch, at] = [due, epoch, at].map(|word| word.parse::<u64>().expect("a number"));
+        history.add(Seen::Granted { record: "slots".into(), process: host.into(), epoch });
+        let (first, last) = noted.entry(due).or_default().entry(epoch).or_insert((at, at));
+        (*first, *last) = ((*first).min(at), (*last).max(at));
     }
+    assert!(!noted.is_empty(), "the task ran");
+    let overlap =
+        |runs: &BTreeMap<u64, (u64, u64)>| runs.values().zip(runs.values().skip(1)).any(|(one, next)| one.1 > next.0);
+    let wrong = noted.iter().filter(|(_, runs)| overlap(runs));
+    wrong.map(|(due, runs)| format!("two ran the slot {due} at the same time: {runs:?}")).collect()
 }
 
 /// One run, by a seed.
@@ -346,9 +358,10 @@ async fn run(uri: String, seed: u64) {
     asked.into_iter().for_each(|seen| history.add(seen));
     let witness = std::mem::take(&mut *witness.lock().expect("nobody panicked"));
     gather(&api, &witness, &mut history).await;
+    let of_slots = slots(&api, &mut history).await;
     let (passed_on, twice) = witness.troubles();
     println!("seed {seed}: {} hosts; jobs passed on {passed_on} times, {twice} ends written by two", hosts.len());
-    let faults = history.faults();
+    let faults = [of_slots, history.faults()].concat();
     if !faults.is_empty() {
         for host in &hosts {
             if let Some(process) = &*host.process.lock().expect("nobody panicked") {

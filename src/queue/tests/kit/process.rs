@@ -25,7 +25,7 @@ const HOST: &str = "CULVERT_TEST_QUEUE_HOST";
 /// Names the bus of tasks that are run besides.
 const TASKS: &str = "CULVERT_TEST_TASKS_BUS";
 
-/// A task whose every slot leaves a line in the log: `slot <due> <epoch>`.
+/// A task whose every slot leaves lines in the log: `slot <due> <epoch> <host> <now>`, when it begins and when it ends.
 static SLOTS: [Duty; 1] = [Duty {
     name: "slots",
     what: "Notes that it ran.",
@@ -38,7 +38,10 @@ async fn note_slot(desk: &Desk<'_>) -> Result<Done, Failure> {
     let Some(Write::Check { guard, .. }) = &desk.fence else { panic!("it is reserved") };
     let epoch = guard.claim.as_ref().map_or(0, |claim| claim.epoch);
     let due = desk.bus.get::<Task>(SLOTS[0].name).await?.map_or(0, |task| task.record.due);
-    desk.write(vec![desk.note(format!("slot {due} {epoch}"))]).await?;
+    for _ in 0..2 {
+        let (host, now) = desk.bus.here().await?;
+        desk.write(vec![desk.note(format!("slot {due} {epoch} {host} {now}"))]).await?;
+    }
     Ok(Done::of("it is noted"))
 }
 
