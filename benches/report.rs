@@ -44,7 +44,10 @@ impl Report {
         budget: Option<f64>,
         holds: Option<bool>,
     ) {
-        self.0.push(Figure { what: what.into(), figure: (figure * 1000.0).round() / 1000.0, unit, budget, holds });
+        let figure = Figure { what: what.into(), figure: (figure * 1000.0).round() / 1000.0, unit, budget, holds };
+        // A bench takes minutes.
+        eprintln!("{}: {} {unit}", figure.what, figure.figure);
+        self.0.push(figure);
     }
 
     /// Prints the table and writes it to `target/bench/NAME.json`.
