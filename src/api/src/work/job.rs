@@ -137,15 +137,10 @@ fn step(action: JobAction, found: &Stored<Job>) -> Answer<Write> {
             Err(No::bad("job_dead", "This job is dead: nobody does it. Retry it, or discard it."))
         }
         JobAction::Retry => rewrite(Job {
-            state: record::JobState::Open,
-            not_before: 0,
-            deadline: None,
-            attempts: 0,
-            begun: None,
-            progress: None,
-            paused: false,
-            cancelled: false,
-            ..job.clone()
+            reserved: job.reserved.clone(),
+            preferred: job.preferred,
+            error: job.error.clone(),
+            ..Job::new(job.id.clone(), job.work.clone(), job.priority, job.created)
         }),
         JobAction::Discard if !leaves(&job.work) => remove(),
         JobAction::Cancel if !leaves(&job.work) && !held => remove(),
