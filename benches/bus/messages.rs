@@ -21,7 +21,7 @@ use crate::report::Report;
 use crate::samples::user;
 
 /// Messages in a turn.
-const MESSAGES: usize = 300;
+const MESSAGES: usize = 600;
 
 /// How long a message may take.
 const LATE: Duration = Duration::from_secs(5);

@@ -8,6 +8,7 @@ use mongodb::bson::raw::RawDocument;
 use mongodb::bson::{Bson, DateTime, Document, RawBsonRef, RawDocumentBuf, doc};
 use mongodb::error::Error;
 use mongodb::options::ReturnDocument;
+use tokio::time::Instant;
 
 use super::attempt::{Course, Failure, OPERATION};
 use super::base::Base;
@@ -21,6 +22,8 @@ struct Step<'s> {
     id: &'s str,
     filter: Document,
     set: Document,
+    /// How long it then lasts.
+    lease: Millis,
     reason: Reason<'s>,
 }
 
@@ -69,7 +72,7 @@ impl Base {
             "expires": { "$add": ["$$NOW", whole(lease)] },
             "claim": binary(word),
         };
-        self.step(&Step { kind, id, filter, set, reason: Reason::Claim { word, revision } }).await
+        self.step(&Step { kind, id, filter, set, lease, reason: Reason::Claim { word, revision } }).await
     }
 
     /// Makes a held lease last longer.
@@ -79,7 +82,7 @@ impl Base {
     /// It is refused, or could not be done in time.
     pub async fn renew(&self, kind: Kind, id: &str, host: HostId, claim: &Claim, lease: Millis) -> Answer<Row> {
         let set = doc! { "expires": { "$add": ["$$NOW", whole(lease)] } };
-        self.held(kind, id, set, Reason::Held { host, claim, releases: false }).await
+        self.held(kind, id, set, lease, Reason::Held { host, claim, releases: false }).await
     }
 
     /// Makes a held lease last longer under another word.
@@ -97,7 +100,7 @@ impl Base {
         lease: Millis,
     ) -> Answer<Row> {
         let set = doc! { "owner": { "$literal": word }, "expires": { "$add": ["$$NOW", whole(lease)] } };
-        self.held(kind, id, set, Reason::Passed { host, claim, word }).await
+        self.held(kind, id, set, lease, Reason::Passed { host, claim, word }).await
     }
 
     /// Gives a held lease up.
@@ -108,15 +111,15 @@ impl Base {
     pub async fn release(&self, kind: Kind, id: &str, host: HostId, claim: &Claim) -> Answer<()> {
         // The beginning of time, so that a clock that goes back does not bring the lease to life again.
         let set = doc! { "expires": Bson::DateTime(DateTime::from_millis(0)) };
-        self.held(kind, id, set, Reason::Held { host, claim, releases: true }).await.map(drop)
+        self.held(kind, id, set, 0, Reason::Held { host, claim, releases: true }).await.map(drop)
     }
 
-    async fn held(&self, kind: Kind, id: &str, set: Document, reason: Reason<'_>) -> Answer<Row> {
+    async fn held(&self, kind: Kind, id: &str, set: Document, lease: Millis, reason: Reason<'_>) -> Answer<Row> {
         let mut filter = doc! { "_id": id };
         if let Reason::Held { host, claim, .. } | Reason::Passed { host, claim, .. } = &reason {
             filter.extend(held(*host, claim));
         }
-        self.step(&Step { kind, id, filter, set, reason }).await
+        self.step(&Step { kind, id, filter, set, lease, reason }).await
     }
 
     async fn step(&self, step: &Step<'_>) -> Answer<Row> {
@@ -146,24 +149,25 @@ impl Base {
         course: &Course,
         session: &mut ClientSession,
     ) -> Result<Result<Option<Answer<Row>>, Damaged>, Failure> {
-        let taken = course.attempt(self.take(step, session)).await?;
-        if let Some(raw) = taken.as_ref().filter(|raw| row::is_projected(raw, "left")) {
-            return Ok(row::read(raw).map(|row| Some(Ok(row))));
+        let asked = Instant::now();
+        if let Some(raw) = course.attempt(self.take(step, session)).await? {
+            let left = step.lease.saturating_sub(asked.elapsed().as_millis() as Millis);
+            return Ok(row::read_leased(&raw, left).map(|row| Some(Ok(row))));
         }
-        let unsure = course.unsure() || taken.is_some();
         let raw = course.attempt(self.look_at_lease(step, session)).await.map_err(Failure::harmless)?;
-        Ok(step.verdict(raw.as_deref(), unsure).map(|verdict| match verdict {
+        Ok(step.verdict(raw.as_deref(), course.unsure()).map(|verdict| match verdict {
             Verdict::Done(row) => Some(Ok(row)),
             Verdict::Refused(why) => Some(Err(Trouble::Refused { write: 0, why })),
             Verdict::Again => None,
         }))
     }
 
+    /// Gives the whole record: to work out anything for a projection takes the database longer than the change itself, and
+    /// what it keeps for an attempt that the driver repeats has no projection.
     async fn take(&self, step: &Step<'_>, session: &mut ClientSession) -> Result<Option<RawDocumentBuf>, Error> {
         self.records(step.kind)
             .find_one_and_update(step.filter.clone(), vec![doc! { "$set": step.set.clone() }])
             .return_document(ReturnDocument::After)
-            .projection(row::projection())
             .max_time(OPERATION)
             .session(session)
             .await

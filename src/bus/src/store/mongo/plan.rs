@@ -42,6 +42,8 @@ pub struct Plan {
     guard: Guard,
     filter: Document,
     deed: Deed,
+    /// Whether the document remembers the write, and with it the time.
+    remembered: bool,
 }
 
 /// What a write did.
@@ -51,7 +53,7 @@ pub struct Done {
     pub revision: u64,
     /// The record's scope.
     pub scope: Option<String>,
-    /// When, by the store's clock.
+    /// When, by the store's clock; 0 if nothing was changed.
     pub at: u64,
     /// What a deleted record remembered of the last writes.
     pub past: Vec<Bson>,
@@ -102,10 +104,11 @@ impl Plan {
             // Never true: an upsert that finds nothing inserts, and the index on _id says if the record is there.
             filter.insert("r", doc! { "$exists": false });
         }
+        let remembered = remember.is_some() && matches!(deed, Deed::Make(_) | Deed::Change(_));
         if let (Some(id), Deed::Change(_)) = (remember, &deed) {
             filter.insert("w.i", doc! { "$ne": id });
         }
-        Ok(Self { kind, id: record, add, guard, filter, deed })
+        Ok(Self { kind, id: record, add, guard, filter, deed, remembered })
     }
 
     /// Whether it only looks at the record.
@@ -132,9 +135,15 @@ impl Plan {
         session: &mut ClientSession,
         begun: Option<Duration>,
     ) -> Result<Option<RawDocumentBuf>, Error> {
-        let mut wanted = doc! { "at": "$$NOW", "r": 1 };
+        let mut wanted = doc! { "r": 1 };
+        // Nothing is worked out that stands there: it takes the database longer than the change itself.
+        if self.remembered {
+            wanted.insert("w", 1);
+        } else if !self.checks() {
+            wanted.insert("at", "$$NOW");
+        }
         if let Some(scope) = self.kind.scope() {
-            wanted.insert("s", format!("${}", path(scope)));
+            wanted.insert(path(scope), 1);
         }
         let mut filter = self.filter.clone();
         if let (Some(age), Deed::Change(_)) = (begun, &self.deed) {
@@ -165,7 +174,10 @@ impl Plan {
 
     /// What the answer to [`Plan::carry_out`] says.
     pub fn done(&self, raw: &RawDocument) -> Result<Done, Damaged> {
-        let scope = match raw.get("s")? {
+        let body = raw.get_document("b").ok();
+        let scope =
+            self.kind.scope().zip(body).map(|(scope, body)| body.get(&*document::stored_name(scope))).transpose()?;
+        let scope = match scope.flatten() {
             Some(RawBsonRef::String(text)) => Some(text.to_owned()),
             Some(RawBsonRef::Int64(number)) => Some(number.to_string()),
             _ => None,
@@ -173,7 +185,12 @@ impl Plan {
         let revised = matches!(self.deed, Deed::Make(_) | Deed::Change(_));
         let revision = if revised { row::number(raw, "r")? } else { 0 };
         let past = if matches!(self.deed, Deed::Remove) { remembered::past(raw)? } else { Vec::new() };
-        Ok(Done { revision, scope, at: row::millis(raw, "at")?, past })
+        let at = match self.deed {
+            Deed::Touch => 0,
+            _ if self.remembered => remembered::last(raw)?,
+            _ => row::millis(raw, "at")?,
+        };
+        Ok(Done { revision, scope, at, past })
     }
 
     /// What is answered if the record is damaged.

@@ -55,6 +55,15 @@ pub fn reaches_back(age: Duration) -> Document {
     doc! { "$or": [{ "$lt": [{ "$size": writes }, MOST as i32] }, { "$lte": [{ "$min": "$w.t" }, began] }] }
 }
 
+/// When the last write was done that a document remembers.
+pub fn last(raw: &RawDocument) -> Result<u64, Damaged> {
+    let Some(RawBsonRef::Array(writes)) = raw.get("w")? else { return Err(Damaged("it remembers no write".into())) };
+    match writes.into_iter().last().transpose()?.and_then(|write| write.as_document()) {
+        Some(write) => row::millis(write, "t"),
+        None => Err(Damaged("it remembers no write".into())),
+    }
+}
+
 fn millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

@@ -2,7 +2,7 @@
 //!
 //! `{_id: the id, r: revision, b: body, w: the last writes, host, owner, epoch, expires, claim: the lease, f: fence}`
 
-use culvert_model::{HostId, Kind};
+use culvert_model::{HostId, Kind, Millis};
 use culvert_wire::bus::{Lease, Row};
 use mongodb::bson::raw::RawDocument;
 use mongodb::bson::{Bson, Document, RawBsonRef, doc};
@@ -55,18 +55,20 @@ pub fn is_leased(raw: &RawDocument) -> Result<bool, Damaged> {
     Ok(raw.get("host")?.is_some())
 }
 
-/// Whether a changed document is as it was asked for. When the driver has asked a second time by itself, the server gives
-/// what it kept of the first time: the whole document, without what would have been worked out from it.
-#[must_use]
-pub fn is_projected(raw: &RawDocument, name: &str) -> bool {
-    matches!(raw.get(name), Ok(Some(_)))
-}
-
 /// A record.
 pub fn read(raw: &RawDocument) -> Result<Row, Damaged> {
+    of(raw, lease(raw)?)
+}
+
+/// A record of whose lease so much is left.
+pub fn read_leased(raw: &RawDocument, left: Millis) -> Result<Row, Damaged> {
+    of(raw, Some(lease_with(raw, left)?))
+}
+
+fn of(raw: &RawDocument, lease: Option<Lease>) -> Result<Row, Damaged> {
     let Some(RawBsonRef::Document(body)) = raw.get("b")? else { return Err(Damaged("it has no body".into())) };
     let body = document::to_json(body).map_err(|error| Damaged(error.to_string()))?;
-    Ok(Row { id: text(raw, "_id")?, revision: number(raw, "r")?, body, lease: lease(raw)? })
+    Ok(Row { id: text(raw, "_id")?, revision: number(raw, "r")?, body, lease })
 }
 
 /// A record's id, as far as it can be shown.
@@ -84,8 +86,12 @@ pub fn lease(raw: &RawDocument) -> Result<Option<Lease>, Damaged> {
     if !is_leased(raw)? {
         return Ok(None);
     }
+    lease_with(raw, number(raw, "left")?).map(Some)
+}
+
+fn lease_with(raw: &RawDocument, left: Millis) -> Result<Lease, Damaged> {
     let host = text(raw, "host")?.parse::<HostId>().map_err(|_| Damaged("its lease names no host".into()))?;
-    Ok(Some(Lease { host, owner: text(raw, "owner")?, epoch: number(raw, "epoch")?, left: number(raw, "left")? }))
+    Ok(Lease { host, owner: text(raw, "owner")?, epoch: number(raw, "epoch")?, left })
 }
 
 /// A whole number that is never negative.

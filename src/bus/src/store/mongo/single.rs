@@ -58,10 +58,8 @@ impl Base {
         let records = self.records(plan.kind);
         let since = course.unsure().then(|| course.age());
         let taken = match course.attempt(plan.carry_out(&records, session, since)).await {
-            Ok(Some(raw)) if row::is_projected(&raw, "at") => {
-                return Ok(Some(plan.done(&raw).map_err(|damage| plan.damaged(damage))));
-            }
-            Ok(_) => None,
+            Ok(Some(raw)) => return Ok(Some(plan.done(&raw).map_err(|damage| plan.damaged(damage)))),
+            Ok(None) => None,
             Err(Failure::Duplicate(index)) => Some(index),
             Err(failure) => return Err(failure),
         };
