@@ -134,11 +134,11 @@ async fn connect(world: &World, controller: &mut Controller, client: u64, user: 
     world.until("recorded", || world.bus.all::<Connection>().iter().any(|one| one.client == client)).await;
 }
 
-/// The client 4 of the user 1 in OpenVPN's list: it came a minute ago.
-fn listed() -> String {
-    let name = records::id(1);
+/// A client of the user 1 in OpenVPN's list: it came a minute ago.
+fn listed(client: u8) -> String {
+    let (name, address) = (records::id(1), Ipv4Addr::new(10, 201, 0, client - 2));
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs() - 60;
-    format!("CLIENT_LIST\t{name}\t192.0.2.9:5\t10.201.0.2\t\t1\t1\tx\t{since}\tUNDEF\t4\t0\tAES-256-GCM\r\n")
+    format!("CLIENT_LIST\t{name}\t192.0.2.9:5\t{address}\t\t1\t1\tx\t{since}\tUNDEF\t{client}\t0\tAES-256-GCM\r\n")
 }
 
 #[tokio::test]
@@ -214,7 +214,7 @@ async fn what_was_revoked_while_the_process_was_away_is_found_by_the_next_one() 
 
     let _process = world.start();
     let mut controller = world.openvpn.controller().await;
-    controller.rows = vec![listed()];
+    controller.rows = vec![listed(4)];
     assert_eq!(controller.until("client-kill").await, "client-kill 4 HALT");
 }
 
@@ -232,7 +232,7 @@ async fn a_killed_process_is_followed_by_one_that_takes_over() {
     let mut controller = world.openvpn.controller().await;
     let name = records::id(1);
     controller.rows =
-        vec![listed(), format!("CLIENT_LIST\t{name}\t192.0.2.9:6\t\t\t1\t1\tx\t1\tUNDEF\t5\t0\tBF-CBC\r\n")];
+        vec![listed(4), format!("CLIENT_LIST\t{name}\t192.0.2.9:6\t\t\t1\t1\tx\t1\tUNDEF\t5\t0\tBF-CBC\r\n")];
     let commands = controller.during(Duration::from_millis(600)).await;
     assert!(commands.contains(&"client-auth-nt 4 3".to_owned()), "a renewal that nobody answered is rescued");
     assert!(commands.contains(&"client-kill 5".to_owned()), "who was asked about in vain comes again");
@@ -247,6 +247,20 @@ async fn a_killed_process_is_followed_by_one_that_takes_over() {
     process.stop.notify_one();
     sleep(Duration::from_millis(100)).await;
     assert!(!world.asked().iter().any(|request| matches!(request, Request::Stop(_))), "a stop is a restart");
+}
+
+/// Every one of them may wait for an answer that the process before did not give: that makes more commands than fit into
+/// the sockets, and OpenVPN takes none before its answers are read.
+#[tokio::test]
+async fn very_many_clients_are_taken_over() {
+    let world = World::new();
+    let (process, controller) = world.serving().await;
+    drop(process);
+    drop(controller);
+    let _process = world.start();
+    let mut controller = world.openvpn.controller().await;
+    controller.rows = (4..=254).map(listed).collect();
+    controller.until("client-auth-nt 254 5").await;
 }
 
 #[tokio::test]
