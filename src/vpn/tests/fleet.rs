@@ -16,6 +16,7 @@ use culvert_vpn::directory::{Shared, follow};
 use culvert_vpn::fleet::Fleet;
 use culvert_vpn::helper::Helper;
 use culvert_vpn::instance::Setup;
+use culvert_wire::bus::Claim;
 use culvert_wire::helper::Request;
 use kit::bus::Bus;
 use kit::openvpn::{Controller, Openvpn};
@@ -261,6 +262,25 @@ async fn very_many_clients_are_taken_over() {
     let mut controller = world.openvpn.controller().await;
     controller.rows = (4..=254).map(listed).collect();
     controller.until("client-auth-nt 254 5").await;
+}
+
+/// A server that is stopped gives its claim back; what of that is still on its way when the process is killed must not
+/// take the server from the next one, which goes on under the same epoch.
+#[tokio::test]
+async fn a_late_release_of_the_process_before_ends_nothing() {
+    let world = World::new();
+    let (process, controller) = world.serving().await;
+    let seat = Instance::name(records::id(200), 0);
+    let before = world.bus.leased::<Instance>(&seat).expect("it is held");
+    drop(process);
+    drop(controller);
+
+    let (_process, _controller) = world.serving().await;
+    let late = Claim { owner: before.owner, epoch: before.epoch };
+    let bus = culvert_records::Bus::new(world.folder.path().join("bus.sock"));
+    bus.release::<Instance>(&seat, &late).await.expect("the bus answers");
+    let after = world.bus.leased::<Instance>(&seat).expect("it is held");
+    assert_eq!((after.epoch, after.left > 0), (before.epoch, true));
 }
 
 #[tokio::test]
