@@ -31,6 +31,9 @@ pub fn check(request: &Request) -> Result<(), Fault> {
         Request::Write { writes, .. } | Request::WriteAgain { writes, .. } => check_writes(writes),
         Request::Claim { id, owner, lease, .. } => check_id(id).and(check_owner(owner)).and(check_lease(*lease)),
         Request::Renew { id, claim, lease, .. } => check_id(id).and(check_claim(claim)).and(check_lease(*lease)),
+        Request::Pass { id, claim, owner, lease, .. } => {
+            check_id(id).and(check_claim(claim)).and(check_owner(owner)).and(check_lease(*lease))
+        }
         Request::Release { id, claim, .. } => check_id(id).and(check_claim(claim)),
         Request::Sweep { kind, index, .. } => check_index(*kind, index).map(drop),
         Request::Subscribe(kinds) => unless(kinds.is_empty() || kinds.len() > Kind::ALL.len(), "no kinds, or too many")
@@ -207,6 +210,11 @@ mod tests {
                 .is_ok()
         };
         assert!(claim("a", 1) && !claim("", 1) && !claim("a", 0) && !claim("a", LEASE + 1));
+        let pass = |from: &str, to: &str, lease| {
+            let claim = Claim { owner: from.into(), epoch: 1 };
+            check(&Request::Pass { kind: Kind::Job, id: "x".into(), claim, owner: to.into(), lease }).is_ok()
+        };
+        assert!(pass("a", "b", 1) && !pass("", "b", 1) && !pass("a", "", 1) && !pass("a", "b", 0));
         assert!(check(&Request::Subscribe(vec![Kind::User])).is_ok());
         assert!(check(&Request::Subscribe(vec![])).is_err());
         assert!(check(&Request::Subscribe(vec![Kind::User, Kind::CaKey])).is_err());

@@ -9,7 +9,7 @@ use culvert_wire::bus::{Request, Write};
 /// - `s` read a secret: get, find, count, check
 /// - `k` read a secret by id, and only what belongs to a server's certificate
 /// - `i` insert, `u` update and add, `d` delete and sweep
-/// - `c` claim, renew, release
+/// - `c` claim, renew, pass, release
 /// - `a` adopt: bind this machine to another record of the kind
 type Rights = &'static str;
 
@@ -143,7 +143,10 @@ pub fn judge(role: Role, request: &Request) -> Verdict {
                 None => reads(write.target().0),
             })
         }
-        Request::Claim { kind, .. } | Request::Renew { kind, .. } | Request::Release { kind, .. } => may(*kind, 'c'),
+        Request::Claim { kind, .. }
+        | Request::Renew { kind, .. }
+        | Request::Pass { kind, .. }
+        | Request::Release { kind, .. } => may(*kind, 'c'),
         Request::Sweep { kind, .. } => may(*kind, 'd'),
         // Nobody hears of secrets.
         Request::Subscribe(kinds) => kinds.iter().all(|kind| may(*kind, 'r')),

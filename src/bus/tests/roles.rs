@@ -43,6 +43,7 @@ fn everything(kind: Kind) -> Vec<(char, Request)> {
         ('r', Request::Count(find)),
         ('c', Request::Claim { kind, id: id.clone(), revision: None, owner: "x".into(), lease: 1 }),
         ('c', Request::Renew { kind, id: id.clone(), claim: claim.clone(), lease: 1 }),
+        ('c', Request::Pass { kind, id: id.clone(), claim: claim.clone(), owner: "y".into(), lease: 1 }),
         ('c', Request::Release { kind, id, claim }),
     ];
     for (right, write) in writes {
@@ -122,7 +123,7 @@ async fn everybody_may_what_the_table_says_and_nothing_else() {
             assert_eq!(peer.let_in(request).await, Some(role == Role::Api), "{role} asks how it is with the store");
         }
     }
-    assert!(asked > 5 * 16 * Kind::ALL.len(), "{asked} requests");
+    assert!(asked > 5 * 17 * Kind::ALL.len(), "{asked} requests");
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use culvert_vpn::directory::{Shared, follow};
 use culvert_vpn::fleet::Fleet;
 use culvert_vpn::helper::Helper;
 use culvert_vpn::instance::Setup;
+use culvert_wire::bus::Claim;
 use culvert_wire::helper::Request;
 use kit::bus::Bus;
 use kit::openvpn::{Controller, Openvpn};
@@ -134,11 +135,11 @@ async fn connect(world: &World, controller: &mut Controller, client: u64, user: 
     world.until("recorded", || world.bus.all::<Connection>().iter().any(|one| one.client == client)).await;
 }
 
-/// The client 4 of the user 1 in OpenVPN's list: it came a minute ago.
-fn listed() -> String {
-    let name = records::id(1);
+/// A client of the user 1 in OpenVPN's list: it came a minute ago.
+fn listed(client: u8) -> String {
+    let (name, address) = (records::id(1), Ipv4Addr::new(10, 201, 0, client - 2));
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs() - 60;
-    format!("CLIENT_LIST\t{name}\t192.0.2.9:5\t10.201.0.2\t\t1\t1\tx\t{since}\tUNDEF\t4\t0\tAES-256-GCM\r\n")
+    format!("CLIENT_LIST\t{name}\t192.0.2.9:5\t{address}\t\t1\t1\tx\t{since}\tUNDEF\t{client}\t0\tAES-256-GCM\r\n")
 }
 
 #[tokio::test]
@@ -214,7 +215,7 @@ async fn what_was_revoked_while_the_process_was_away_is_found_by_the_next_one() 
 
     let _process = world.start();
     let mut controller = world.openvpn.controller().await;
-    controller.rows = vec![listed()];
+    controller.rows = vec![listed(4)];
     assert_eq!(controller.until("client-kill").await, "client-kill 4 HALT");
 }
 
@@ -232,7 +233,7 @@ async fn a_killed_process_is_followed_by_one_that_takes_over() {
     let mut controller = world.openvpn.controller().await;
     let name = records::id(1);
     controller.rows =
-        vec![listed(), format!("CLIENT_LIST\t{name}\t192.0.2.9:6\t\t\t1\t1\tx\t1\tUNDEF\t5\t0\tBF-CBC\r\n")];
+        vec![listed(4), format!("CLIENT_LIST\t{name}\t192.0.2.9:6\t\t\t1\t1\tx\t1\tUNDEF\t5\t0\tBF-CBC\r\n")];
     let commands = controller.during(Duration::from_millis(600)).await;
     assert!(commands.contains(&"client-auth-nt 4 3".to_owned()), "a renewal that nobody answered is rescued");
     assert!(commands.contains(&"client-kill 5".to_owned()), "who was asked about in vain comes again");
@@ -247,6 +248,39 @@ async fn a_killed_process_is_followed_by_one_that_takes_over() {
     process.stop.notify_one();
     sleep(Duration::from_millis(100)).await;
     assert!(!world.asked().iter().any(|request| matches!(request, Request::Stop(_))), "a stop is a restart");
+}
+
+/// Every one of them may wait for an answer that the process before did not give: that makes more commands than fit into
+/// the sockets, and OpenVPN takes none before its answers are read.
+#[tokio::test]
+async fn very_many_clients_are_taken_over() {
+    let world = World::new();
+    let (process, controller) = world.serving().await;
+    drop(process);
+    drop(controller);
+    let _process = world.start();
+    let mut controller = world.openvpn.controller().await;
+    controller.rows = (4..=254).map(listed).collect();
+    controller.until("client-auth-nt 254 5").await;
+}
+
+/// A server that is stopped gives its claim back; what of that is still on its way when the process is killed must not
+/// take the server from the next one, which goes on under the same epoch.
+#[tokio::test]
+async fn a_late_release_of_the_process_before_ends_nothing() {
+    let world = World::new();
+    let (process, controller) = world.serving().await;
+    let seat = Instance::name(records::id(200), 0);
+    let before = world.bus.leased::<Instance>(&seat).expect("it is held");
+    drop(process);
+    drop(controller);
+
+    let (_process, _controller) = world.serving().await;
+    let late = Claim { owner: before.owner, epoch: before.epoch };
+    let bus = culvert_records::Bus::new(world.folder.path().join("bus.sock"));
+    bus.release::<Instance>(&seat, &late).await.expect("the bus answers");
+    let after = world.bus.leased::<Instance>(&seat).expect("it is held");
+    assert_eq!((after.epoch, after.left > 0), (before.epoch, true));
 }
 
 #[tokio::test]

@@ -173,10 +173,11 @@ fn requests() -> Vec<Request> {
         Request::Write { id: u128::MAX, writes },
         Request::Claim { kind, id: id.clone(), revision: Some(1), owner: "a".into(), lease: 1000 },
         Request::Renew { kind, id: id.clone(), claim: claim.clone(), lease: 1000 },
-        Request::Release { kind, id, claim },
+        Request::Release { kind, id: id.clone(), claim: claim.clone() },
         Request::Sweep { kind: Kind::Log, index: "by_time".into(), before: 5 },
         Request::Subscribe(vec![kind, Kind::Server]),
         Request::Here,
+        Request::Pass { kind, id, claim, owner: "b".into(), lease: 1000 },
     ]
 }
 

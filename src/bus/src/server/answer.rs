@@ -58,6 +58,9 @@ async fn carry_out<S: Store>(server: &Server<S>, request: Request) -> Answer<Rep
         Request::Renew { kind, id, claim, lease } => {
             store.renew(kind, &id, *host, claim, lease).await.map(|row| Reply::Claimed { row })
         }
+        Request::Pass { kind, id, claim, owner, lease } => {
+            store.pass(kind, &id, *host, claim, owner, lease).await.map(|row| Reply::Claimed { row })
+        }
         Request::Release { kind, id, claim } => {
             store.release(kind, &id, *host, claim).await.map(|()| Reply::Written { revisions: Vec::new() })
         }

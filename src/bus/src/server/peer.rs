@@ -179,9 +179,10 @@ fn name(request: &Request) -> String {
             let kinds: Vec<&str> = writes.iter().map(|write| write.target().0.name()).collect();
             format!("write {}", kinds.join(", "))
         }
-        Request::Claim { kind, .. } | Request::Renew { kind, .. } | Request::Release { kind, .. } => {
-            format!("lease {}", kind.name())
-        }
+        Request::Claim { kind, .. }
+        | Request::Renew { kind, .. }
+        | Request::Pass { kind, .. }
+        | Request::Release { kind, .. } => format!("lease {}", kind.name()),
         Request::Sweep { kind, .. } => format!("sweep {}", kind.name()),
         Request::Subscribe(kinds) => {
             format!("subscribe {}", kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(", "))

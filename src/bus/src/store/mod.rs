@@ -151,8 +151,8 @@ pub trait Store: Send + Sync + 'static {
     ) -> impl Future<Output = Answer<Row>> + Send;
 
     /// Makes a held lease last longer under another word of its owner, and only if it still has the one of the claim. Asked
-    /// again with the same words, it answers as it did: so who was held up can tell whether somebody else, who knew the
-    /// same word, was faster.
+    /// again with the same words, it does so again: so who was held up can tell whether somebody else, who knew the same
+    /// word, was faster.
     fn pass(
         &self,
         kind: Kind,

@@ -119,8 +119,8 @@ impl Lease {
     }
 
     /// A lease that an earlier process of this owner was granted under this epoch. It is asked for again first: until
-    /// then it is not held. Not for a lease that may have been given back under this epoch: the release may still be on
-    /// its way.
+    /// then it is not held. Where it may have been given back, whoever asks passes it to another owner's word first: the
+    /// release may still be on its way.
     #[must_use]
     pub fn resume(terms: Terms, epoch: u64, now: Millis) -> Self {
         Self { state: State::Lapsed { epoch }, ..Self::new(terms, now) }

@@ -277,6 +277,18 @@ impl Bus {
         self.keep(Request::Renew { kind: T::KIND, id: id.to_string(), claim: claim.clone(), lease }).await
     }
 
+    /// Makes a lease last longer, from now on under another owner's word. If it was done before, it lasts longer.
+    pub(crate) async fn passed<T: Record>(
+        &self,
+        id: &str,
+        claim: &Claim,
+        owner: &str,
+        lease: Millis,
+    ) -> Result<Stored<T>, Failure> {
+        let (claim, owner) = (claim.clone(), owner.into());
+        self.keep(Request::Pass { kind: T::KIND, id: id.into(), claim, owner, lease }).await
+    }
+
     async fn keep<T: Record>(&self, request: Request) -> Result<Stored<T>, Failure> {
         match self.ask(request).await? {
             Reply::Claimed { row } => self.whole(row).await,

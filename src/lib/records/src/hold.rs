@@ -29,11 +29,17 @@ pub struct Post<T> {
     bus: Bus,
     id: String,
     owner: String,
+    /// Under which it was held by somebody before us.
+    former: Option<Claim>,
     length: Millis,
     kind: PhantomData<fn() -> T>,
 }
 
 impl<T: Record> Post<T> {
+    fn new(bus: &Bus, id: String, owner: &str, terms: Terms) -> Self {
+        Self { bus: bus.clone(), id, owner: owner.into(), former: None, length: terms.length, kind: PhantomData }
+    }
+
     fn under(&self, epoch: u64) -> Claim {
         Claim { owner: self.owner.clone(), epoch }
     }
@@ -45,9 +51,14 @@ impl<T: Record> Grantor for Post<T> {
     }
 
     async fn renew(&self, epoch: u64) -> Answer {
-        match self.bus.renewed::<T>(&self.id, &self.under(epoch), self.length).await {
-            // Nobody has claimed it since.
-            Err(Failure::Refused { why: Refusal::NotHeld { lease: Some(lease) }, .. }) if lease.epoch == epoch => {
+        let asked = match self.former.as_ref().filter(|former| former.epoch == epoch) {
+            Some(former) => self.bus.passed::<T>(&self.id, former, &self.owner, self.length).await,
+            None => self.bus.renewed(&self.id, &self.under(epoch), self.length).await,
+        };
+        match asked {
+            Err(Failure::Refused { why: Refusal::NotHeld { lease: Some(lease) }, .. })
+                if lease.epoch == epoch && lease.left == 0 =>
+            {
                 Answer::Expired
             }
             Err(Failure::Refused { .. }) => Answer::Refused,
@@ -97,9 +108,7 @@ impl<T: Record> Hold<Post<T>> {
         owner: &str,
         terms: Terms,
     ) -> Result<Option<(Self, Stored<T>)>, Failure> {
-        let id = found.record.id();
-        let post = Post { bus: bus.clone(), id, owner: owner.into(), length: terms.length, kind: PhantomData };
-        let mut hold = Self::new(post, terms);
+        let mut hold = Self::new(Post::new(bus, found.record.id(), owner, terms), terms);
         let Some(Action::Claim(ticket)) = hold.lease.poll(hold.now()) else { return Ok(None) };
         let asked = bus.claim::<T>(&hold.grantor.id, Some(found.revision), owner, terms.length).await;
         hold.take(ticket, answer(&asked));
@@ -107,6 +116,14 @@ impl<T: Record> Hold<Post<T>> {
             Kept::Held(stored) => Some((hold, stored)),
             Kept::Lost => None,
         })
+    }
+
+    /// Goes on with the lease that somebody before us held under this claim, as [`Hold::resume`] says. It is passed to
+    /// our word first: a release of theirs that is still on its way does not end it.
+    #[must_use]
+    pub fn inherit(bus: &Bus, id: String, former: Claim, owner: &str, terms: Terms) -> Self {
+        let epoch = former.epoch;
+        Self::resume(Post { former: Some(former), ..Post::new(bus, id, owner, terms) }, terms, epoch)
     }
 
     /// The claim under which the record is held now: the guard of every write.

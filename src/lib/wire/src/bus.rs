@@ -124,6 +124,20 @@ pub enum Request {
         /// Which host.
         host: HostId,
     },
+    /// Make a lease last longer, as [`Request::Renew`], under another owner's word from now on: what comes later under the
+    /// word of the claim is refused. May be asked again. Answered by [`Reply::Claimed`] or [`Reply::Refused`].
+    Pass {
+        /// The record's kind.
+        kind: Kind,
+        /// Its id.
+        id: String,
+        /// Under which epoch it is held, and under which word it was.
+        claim: Claim,
+        /// The new word.
+        owner: String,
+        /// How long from now it is to last.
+        lease: Millis,
+    },
 }
 
 /// A query over one index.

@@ -4,33 +4,29 @@ use std::os::fd::OwnedFd;
 
 use culvert_model::record::{Instance as Record, InstanceState};
 use culvert_model::{Id, Millis, Slot};
-use culvert_records::{Bus, Claim, Failure, Guard, Kept, Lease, Refusal, Stored, update};
+use culvert_records::{Bus, Claim, Failure, Guard, Refusal, update};
 use culvert_wire::helper::Request;
 
+use super::holding::Lease;
 use super::material::{self, Missing};
 use crate::helper;
 use crate::instance::Setup;
-use crate::plan::{LEASE, OWNER};
 
 /// What came of an action.
 #[derive(Debug)]
 pub(super) enum Outcome {
     /// An instance is held.
-    Claimed { seat: String, server: Id, number: u16, epoch: u64, sent: Millis },
-    /// It still is.
-    Renewed { seat: String, epoch: u64, sent: Millis },
-    /// The store did not answer.
-    NotRenewed { seat: String },
-    /// It is not held any more.
-    Lost { seat: String, server: Id },
+    Held { seat: String, server: Id, owner: String, hold: Lease },
+    /// It is not held under this word any more.
+    Ended { seat: String, owner: String },
     /// OpenVPN runs.
     Started { server: Id, slot: Slot, printed: Option<OwnedFd> },
     /// It could not be started.
     Failed { server: Id },
     /// The record says that it serves, or could not be written.
     Online { server: Id, written: bool },
-    /// Nothing of it is left and nothing is held.
-    Retired { server: Id, seat: Option<String> },
+    /// Nothing of it is left, and it need not be held any more.
+    Retired { server: Id, seat: String },
     /// Something changed or failed: look again.
     Again { server: Id },
 }
@@ -55,65 +51,8 @@ pub(super) async fn create(setup: Setup, server: Id, number: u16) -> Outcome {
     Outcome::Again { server }
 }
 
-/// Claims an instance.
-pub(super) async fn claim(setup: Setup, seat: String, server: Id, revision: Option<u64>, sent: Millis) -> Outcome {
-    match setup.bus.claim::<Record>(&seat, revision, OWNER, LEASE).await {
-        Ok(Kept::Held(stored)) => held(seat, server, &stored, sent),
-        Ok(Kept::Lost) => Outcome::Again { server },
-        Err(failure) => {
-            tracing::warn!(%server, %failure, "an instance cannot be claimed");
-            Outcome::Again { server }
-        }
-    }
-}
-
-/// Goes on under a claim of a vpn before us.
-pub(super) async fn resume(setup: Setup, seat: String, server: Id, epoch: u64, sent: Millis) -> Outcome {
-    let claim = Claim { owner: OWNER.into(), epoch };
-    match setup.bus.renew::<Record>(&seat, &claim, LEASE).await {
-        Ok(Kept::Held(stored)) => held(seat, server, &stored, sent),
-        _ => Outcome::Again { server },
-    }
-}
-
-/// Renews a claim. One that ran out while the store was away is claimed again, unless another host was faster.
-pub(super) async fn renew(setup: Setup, seat: String, epoch: u64, sent: Millis) -> Outcome {
-    let claim = Claim { owner: OWNER.into(), epoch };
-    match setup.bus.renew::<Record>(&seat, &claim, LEASE).await {
-        Ok(Kept::Held(_)) => return Outcome::Renewed { seat, epoch, sent },
-        Err(_) => return Outcome::NotRenewed { seat },
-        Ok(Kept::Lost) => {}
-    }
-    let Some(server) = seat.split('-').next().and_then(|id| id.parse().ok()) else {
-        return Outcome::NotRenewed { seat };
-    };
-    let stored = match setup.bus.get::<Record>(&seat).await {
-        Ok(Some(stored)) => stored,
-        Ok(None) => return Outcome::Lost { seat, server },
-        Err(_) => return Outcome::NotRenewed { seat },
-    };
-    let ours = |lease: &Lease| lease.host == setup.host && lease.owner == OWNER && lease.epoch == epoch;
-    if !stored.lease.as_ref().is_some_and(ours) {
-        return Outcome::Lost { seat, server };
-    }
-    match setup.bus.claim::<Record>(&seat, None, OWNER, LEASE).await {
-        Ok(Kept::Held(stored)) => held(seat, server, &stored, sent),
-        Ok(Kept::Lost) => Outcome::Lost { seat, server },
-        Err(_) => Outcome::NotRenewed { seat },
-    }
-}
-
-fn held(seat: String, server: Id, stored: &Stored<Record>, sent: Millis) -> Outcome {
-    let number = seat.rsplit_once('-').and_then(|(_, number)| number.parse().ok());
-    match (number, &stored.lease) {
-        (Some(number), Some(lease)) => Outcome::Claimed { seat, server, number, epoch: lease.epoch, sent },
-        _ => Outcome::Again { server },
-    }
-}
-
 /// Starts OpenVPN. The record says where before it is done, so that whoever comes after us finds it.
-pub(super) async fn start(setup: Setup, seat: String, server: Id, epoch: u64, slot: Slot) -> Outcome {
-    let claim = Claim { owner: OWNER.into(), epoch };
+pub(super) async fn start(setup: Setup, seat: String, server: Id, claim: Claim, slot: Slot) -> Outcome {
     let failed = match try_start(&setup, &seat, server, &claim, slot).await {
         Ok(printed) => return Outcome::Started { server, slot, printed },
         Err(reason) => reason,

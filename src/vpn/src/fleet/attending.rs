@@ -27,19 +27,21 @@ impl Fleet {
         let mut online = Vec::new();
         for attended in self.attended.values_mut() {
             let is_online = matches!(*attended.phase.borrow(), Phase::Online(_));
-            if is_online && !attended.recorded && !self.busy.contains(&attended.server) {
-                online.push((attended.seat.clone(), attended.server));
+            if is_online
+                && !attended.recorded
+                && !self.busy.contains(&attended.server)
+                && let Some(claim) = self.held.get(&attended.seat).and_then(|holding| holding.held().claim)
+            {
+                online.push((attended.seat.clone(), attended.server, claim));
                 attended.recorded = true;
             }
             if is_online && now >= attended.since + HEALTHY {
                 self.failures.remove(&attended.server);
             }
         }
-        for (seat, server) in online {
-            if let Some(claim) = self.claim(&seat) {
-                self.busy.insert(server);
-                self.work.spawn(acts::online(self.setup.clone(), seat, server, claim));
-            }
+        for (seat, server, claim) in online {
+            self.busy.insert(server);
+            self.work.spawn(acts::online(self.setup.clone(), seat, server, claim));
         }
         self.attended.retain(|_, attended| !attended.task.is_finished());
     }

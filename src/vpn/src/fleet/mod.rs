@@ -2,6 +2,7 @@
 
 mod acts;
 mod attending;
+mod holding;
 mod material;
 mod retire;
 
@@ -10,19 +11,19 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use culvert_lease::Contact;
 use culvert_model::record::Instance as Record;
 use culvert_model::{Id, Millis, Slot};
-use culvert_records::{Claim, Failure, Query};
+use culvert_records::{Failure, Query};
 use culvert_wire::helper;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use crate::instance::{Phase, Setup};
-use crate::plan::{Action, Held, OWNER, Seat, View, Why, plan};
+use crate::plan::{Action, LEASE, Seat, View, plan};
 use acts::Outcome;
 use attending::Attended;
+use holding::Holding;
 
 /// How often is looked whether something is to be done, if nothing says so earlier.
 const TICK: Duration = Duration::from_secs(1);
@@ -52,13 +53,12 @@ const READ: Duration = Duration::from_secs(5);
 pub struct Fleet {
     setup: Setup,
     begun: Instant,
-    contact: Contact,
     seats: Option<Vec<Seat>>,
     read: Millis,
     stale: bool,
     listed: Millis,
     running: Vec<helper::Instance>,
-    held: BTreeMap<String, Held>,
+    held: BTreeMap<String, Holding>,
     attended: BTreeMap<Slot, Attended>,
     failures: BTreeMap<Id, Failing>,
     busy: BTreeSet<Id>,
@@ -84,7 +84,6 @@ impl Fleet {
         Self {
             setup,
             begun: Instant::now(),
-            contact: Contact::new(crate::plan::LEASE / 2),
             seats: None,
             read: 0,
             stale: true,
@@ -156,7 +155,7 @@ impl Fleet {
             // It may be starting or stopping one.
             Err(_) => tracing::debug!("what runs is not told in time"),
         }
-        let waiting = self.contact.uninterrupted() < crate::plan::LEASE || self.waits();
+        let waiting = self.setup.bus.uninterrupted() < LEASE || self.waits();
         if self.stale || self.seats.is_none() || (waiting && self.now() >= self.read + OLD) {
             self.read_seats().await;
         }
@@ -179,35 +178,22 @@ impl Fleet {
     /// Whether this host might run a server of which it has no instance.
     fn waits(&self) -> bool {
         let directory = self.setup.directory.read();
-        let ours = |server: Id| self.held.values().any(|held| held.server == server);
+        let ours = |server: Id| self.held.values().any(|holding| holding.server == server);
         directory.servers.values().any(|server| server.runs_on(self.setup.host) && !ours(server.id))
     }
 
     async fn read_seats(&mut self) {
         self.stale = false;
-        let sent = self.now();
-        let read = timeout(READ, self.setup.bus.find::<Record>(Query::all()));
-        let answer = match read.await {
-            Ok(Ok(page)) if page.cached => Err(Failure::Unavailable),
-            Ok(Ok(page)) if page.next.is_some() => self.setup.bus.list::<Record>(Query::all()).await,
-            Ok(Ok(page)) => Ok(page.items),
-            Ok(Err(failure)) => Err(failure),
-            Err(_) => Err(Failure::Unavailable),
-        };
-        let now = self.now();
-        match answer {
-            Ok(stored) => {
-                self.contact.answered(sent, now);
-                self.read = now;
-                self.seats = Some(stored.iter().filter_map(Seat::of).collect());
-            }
+        let read = timeout(READ, self.setup.bus.list::<Record>(Query::all()));
+        // On the strength of old records nothing is claimed and nothing is stopped.
+        self.seats = match read.await.unwrap_or(Err(Failure::Unavailable)) {
+            Ok(seats) => Some(seats),
             Err(failure) => {
                 tracing::warn!(%failure, "the records of instances cannot be read; what runs, runs on");
-                self.contact.failed();
-                // On the strength of old records nothing is claimed and nothing is stopped.
-                self.seats = None;
+                None
             }
-        }
+        };
+        self.read = self.now();
     }
 
     /// Plans, and begins what is planned.
@@ -218,16 +204,17 @@ impl Fleet {
             let covered = directory.servers.values().filter(|server| directory.covers(server)).map(|server| server.id);
             let covered = covered.collect();
             let attended = self.attended.keys().copied().collect();
+            let held = self.held.iter().map(|(seat, holding)| (seat.clone(), holding.held())).collect();
             let resting = self.failures.iter().map(|(server, failing)| (*server, failing.until)).collect();
             plan(&View {
                 host: self.setup.host,
                 now: self.now(),
-                contact: self.contact.uninterrupted(),
+                contact: self.setup.bus.uninterrupted(),
                 servers: &directory.servers,
                 covered: &covered,
                 seats: self.seats.as_deref(),
                 running: &self.running,
-                held: &self.held,
+                held: &held,
                 attended: &attended,
                 resting: &resting,
                 busy: &self.busy,
@@ -240,41 +227,28 @@ impl Fleet {
         self.tell();
     }
 
-    fn claim(&self, seat: &str) -> Option<Claim> {
-        self.held.get(seat).map(|held| Claim { owner: OWNER.into(), epoch: held.epoch })
-    }
-
     fn begin(&mut self, action: Action) {
-        if !matches!(action, Action::Renew { .. } | Action::Attach { .. }) {
+        if !matches!(action, Action::Attach { .. }) {
             tracing::info!(%action, "acting");
         }
-        self.busy.extend(action.server());
-        let (setup, sent) = (self.setup.clone(), self.now());
+        self.busy.insert(action.server());
+        let setup = self.setup.clone();
         match action {
             Action::Create { server, number } => drop(self.work.spawn(acts::create(setup, server, number))),
-            Action::Claim { seat, server, revision } => {
-                self.work.spawn(acts::claim(setup, seat, server, Some(revision), sent));
+            Action::Claim(seat) => drop(self.work.spawn(holding::claim(setup, *seat))),
+            Action::Continue { seat, server, former } => {
+                self.work.spawn(holding::resume(setup, seat, server, former));
             }
-            Action::Continue { seat, server, epoch } => {
-                self.work.spawn(acts::resume(setup, seat, server, epoch, sent));
-            }
-            Action::Renew { seat, epoch } => {
-                self.held.entry(seat.clone()).and_modify(|held| held.renewing = true);
-                self.work.spawn(acts::renew(setup, seat, epoch, sent));
-            }
-            Action::Start { seat, server, epoch, slot } => {
-                self.work.spawn(acts::start(setup, seat, server, epoch, slot));
+            Action::Start { seat, server, claim, slot } => {
+                self.work.spawn(acts::start(setup, seat, server, claim, slot));
             }
             Action::Attach { seat, server, slot, pid } => self.attach(seat, server, slot, pid),
             Action::Bury { seat, server, slot } => self.bury(seat, server, slot),
             Action::Stop { server, slot, why } => {
                 self.abandon(slot);
-                let held = self.held.iter().find(|(_, held)| held.server == server && why != Why::Double);
-                let held = held.map(|(seat, held)| (seat.clone(), Claim { owner: OWNER.into(), epoch: held.epoch }));
-                self.work.spawn(retire::stop(setup, server, slot, why, held));
+                self.work.spawn(retire::stop(setup, server, slot, why));
             }
-            Action::Retire { seat, server, epoch } => {
-                let claim = Claim { owner: OWNER.into(), epoch };
+            Action::Retire { seat, server, claim } => {
                 self.work.spawn(retire::retire(setup, seat, server, claim));
             }
         }
@@ -289,32 +263,11 @@ impl Fleet {
     /// Takes in what came of an action.
     fn take(&mut self, outcome: Outcome) {
         match outcome {
-            Outcome::Claimed { seat, server, number, epoch, sent } => {
+            Outcome::Held { seat, server, owner, hold } => {
                 self.busy.remove(&server);
-                self.contact.answered(sent, self.now());
-                self.held.insert(seat, Held { server, number, epoch, renewed: sent, renewing: false });
+                self.hold(seat, server, owner, hold);
             }
-            Outcome::Renewed { seat, epoch, sent } => {
-                self.contact.answered(sent, self.now());
-                if let Some(held) = self.held.get_mut(&seat).filter(|held| held.epoch == epoch) {
-                    (held.renewed, held.renewing) = (sent, false);
-                }
-            }
-            Outcome::NotRenewed { seat } => {
-                self.contact.failed();
-                let now = self.now();
-                if let Some(held) = self.held.get_mut(&seat) {
-                    // Again in a second.
-                    held.renewed = (now + 1_000).saturating_sub(crate::plan::RENEW);
-                    held.renewing = false;
-                }
-            }
-            Outcome::Lost { seat, server } => {
-                tracing::warn!(%server, seat, "the claim of an instance has run out or is another's");
-                self.held.remove(&seat);
-                self.busy.remove(&server);
-                self.stale = true;
-            }
+            Outcome::Ended { seat, owner } => self.ended(&seat, &owner),
             Outcome::Started { server, slot, printed } => {
                 self.busy.remove(&server);
                 // The list tells its process; then somebody attends to it.
@@ -332,7 +285,7 @@ impl Fleet {
             }
             Outcome::Retired { server, seat } => {
                 self.busy.remove(&server);
-                self.held.retain(|id, held| held.server != server && Some(id) != seat.as_ref());
+                self.give_back(&seat);
                 self.failures.remove(&server);
                 self.stale = true;
             }

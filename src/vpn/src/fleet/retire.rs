@@ -13,28 +13,22 @@ use crate::plan::Why;
 /// The most deletions in one batch.
 const BATCH: usize = 50;
 
-/// Ends an OpenVPN, then gives the instance up if it is held.
-pub(super) async fn stop(setup: Setup, server: Id, slot: Slot, why: Why, held: Option<(String, Claim)>) -> Outcome {
+/// Ends an OpenVPN.
+pub(super) async fn stop(setup: Setup, server: Id, slot: Slot, why: Why) -> Outcome {
     if let Err(failure) = end(&setup, slot).await {
         tracing::warn!(%server, %slot, %failure, "openvpn cannot be ended yet");
-        return Outcome::Again { server };
+    } else if why != Why::Double
+        && let Err(failure) = forget_connections(&setup, server).await
+    {
+        tracing::warn!(%server, %failure, "the connections of an instance that was stopped stay listed");
     }
-    if why == Why::Double {
-        return Outcome::Again { server };
-    }
-    match held {
-        Some((seat, claim)) => retire(setup, seat, server, claim).await,
-        None => match forget_connections(&setup, server).await {
-            Ok(()) => Outcome::Retired { server, seat: None },
-            Err(_) => Outcome::Again { server },
-        },
-    }
+    Outcome::Again { server }
 }
 
 /// Gives an instance up whose OpenVPN is gone.
 pub(super) async fn retire(setup: Setup, seat: String, server: Id, claim: Claim) -> Outcome {
     match give_up(&setup, &seat, server, &claim).await {
-        Ok(()) => Outcome::Retired { server, seat: Some(seat) },
+        Ok(()) => Outcome::Retired { server, seat },
         Err(failure) => {
             tracing::warn!(%server, %failure, "an instance cannot be given up yet");
             Outcome::Again { server }
@@ -84,12 +78,11 @@ async fn give_up(setup: &Setup, seat: &str, server: Id, claim: &Claim) -> Result
             // Why it failed stays to be read after it was stopped.
             (record.state, record.since) = (InstanceState::Idle, now);
         });
-        match written.await {
+        return match written.await {
             // Another host has it: it is given up already.
-            Err(failure) if failure.refusal().is_some() => return Ok(()),
-            done => done?,
-        }
-        return setup.bus.release::<Record>(seat, claim).await;
+            Err(failure) if failure.refusal().is_some() => Ok(()),
+            done => done,
+        };
     }
     setup.bus.delete::<Output>(seat).await?;
     setup.bus.delete::<Record>(seat).await

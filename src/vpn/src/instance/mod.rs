@@ -6,6 +6,7 @@ mod ledger;
 mod output;
 mod run;
 mod session;
+mod stream;
 
 pub use client::{Client, Found, Stage};
 pub use output::Printout;

@@ -10,7 +10,6 @@ use culvert_daemon::Notify;
 use culvert_model::record::Connection;
 use culvert_model::{HostId, Id, Slot};
 use culvert_records::Bus;
-use tokio::net::UnixStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
@@ -20,6 +19,7 @@ use super::client::Found;
 use super::ledger::Ledger;
 use super::output::Printout;
 use super::session::{Act, Session};
+use super::stream::Stream;
 use crate::addresses::Addresses;
 use crate::authority::{Authority, Denial, PATIENCE, Pins, Question, Verdict, standing};
 use crate::directory::Shared;
@@ -29,9 +29,6 @@ use crate::management::Row;
 
 /// OpenVPN must greet a controller within this time; if it does not, somebody else is attached.
 const GREETING: Duration = Duration::from_secs(1);
-
-/// OpenVPN must take a command within this time.
-const WRITE: Duration = Duration::from_secs(10);
 
 /// Between two attempts to attach.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -131,10 +128,10 @@ impl Task {
         });
         loop {
             match attachment.open().await {
-                Ok((stream, kept)) => {
+                Ok((socket, kept)) => {
                     let mut desk = Desk {
                         session: Session::new(kept, mark(), 0),
-                        stream,
+                        stream: Stream::new(socket),
                         begun: Instant::now(),
                         stored: kept,
                         decisions: JoinSet::new(),
@@ -183,7 +180,7 @@ struct Decided {
 /// One management connection at work.
 struct Desk<'a> {
     session: Session,
-    stream: UnixStream,
+    stream: Stream,
     begun: Instant,
     stored: bool,
     decisions: JoinSet<Decided>,
@@ -206,22 +203,15 @@ impl Desk<'_> {
         let mut buffer = vec![0; 64 << 10];
         let mut farewell: Option<Instant> = None;
         loop {
-            self.act().await?;
+            self.act();
             let leaving = farewell.is_some();
-            if leaving && (self.session.idle() || farewell < Some(Instant::now())) {
+            let done = self.session.idle() && self.stream.written();
+            if leaving && (done || farewell < Some(Instant::now())) {
                 return Ok(());
             }
             let stopping = self.stop.clone();
             tokio::select! {
-                readable = self.stream.readable() => {
-                    readable?;
-                    match self.stream.try_read(&mut buffer) {
-                        Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                        Ok(length) => self.session.receive(&buffer[..length], self.now()),
-                        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                        Err(error) => return Err(error),
-                    }
-                }
+                read = self.stream.read(&mut buffer) => self.session.receive(&buffer[..read?], self.now()),
                 Some(Ok(decided)) = self.decisions.join_next() => self.decided(decided),
                 Some(Ok(recorded)) = self.memories.join_next() => self.recall(recorded),
                 Ok(()) = versions.changed() => self.recheck(),
@@ -244,19 +234,19 @@ impl Desk<'_> {
     }
 
     /// Does what the session wants until it wants nothing.
-    async fn act(&mut self) -> io::Result<()> {
+    fn act(&mut self) {
         if !self.stored && self.session.greeted() {
-            self.attachment.keep(&self.stream);
+            self.attachment.keep(&self.stream.socket);
             self.stored = true;
         }
         loop {
             let acts = self.session.acts();
             if acts.is_empty() {
-                return Ok(());
+                return;
             }
             for act in acts {
                 match act {
-                    Act::Write(bytes) => self.write(&bytes).await?,
+                    Act::Write(block) => self.stream.write(block),
                     Act::Ask(question) => self.ask(*question),
                     Act::Survey(rows) => self.survey(rows),
                     Act::Changed => self.changed(),
@@ -268,21 +258,6 @@ impl Desk<'_> {
                 }
             }
         }
-    }
-
-    /// A block in one piece, unless the socket is full.
-    async fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
-        let written = timeout(WRITE, async {
-            while !bytes.is_empty() {
-                match self.stream.try_write(bytes) {
-                    Ok(length) => bytes = &bytes[length..],
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.stream.writable().await?,
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(())
-        });
-        written.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
     fn ask(&mut self, question: Question) {

@@ -8,80 +8,45 @@ use std::fmt;
 use culvert_lease::{Last, may_claim};
 use culvert_model::record::{Instance as Record, Server};
 use culvert_model::{HostId, Id, Millis, Slot};
-use culvert_records::{Lease, Stored};
+use culvert_records::{Claim, Stored};
 use culvert_wire::helper;
 
-/// In whose name instances are claimed.
+/// In whose name instances are claimed: every claim's word begins with it.
 pub const OWNER: &str = "vpn";
 
 /// How long a claim lasts, by the store's clock, in milliseconds.
 pub const LEASE: Millis = 10_000;
-
-/// How long after a granted request the claim is renewed, in milliseconds.
-pub const RENEW: Millis = 3_000;
 
 /// An instance that this process holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Held {
     /// The server.
     pub server: Id,
-    /// Which of the server's instances.
-    pub number: u16,
-    /// Under which epoch.
-    pub epoch: u64,
-    /// When the request that was granted last was sent, by this process's clock.
-    pub renewed: Millis,
-    /// Whether a renewal is under way.
-    pub renewing: bool,
+    /// Under which claim; nothing while it has run out and is asked for again.
+    pub claim: Option<Claim>,
 }
 
-/// An instance's record with its lease.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seat {
-    /// The record's id.
-    pub id: String,
-    /// The server.
-    pub server: Id,
-    /// Which of the server's instances.
-    pub number: u16,
-    /// The host that ran it last.
-    pub host: Option<HostId>,
-    /// Its lease, as it was when the record was read.
-    pub lease: Option<Lease>,
-    /// The record's revision.
-    pub revision: u64,
+/// An instance's record with its lease, as it was when it was read.
+pub type Seat = Stored<Record>;
+
+/// The claim under which this host's vpn holds it, if it does.
+fn ours(seat: &Seat, host: HostId) -> Option<Claim> {
+    let here = seat.lease.as_ref().is_some_and(|lease| lease.host == host && lease.left > 0);
+    seat.claim().filter(|claim| here && claim.owner.starts_with(OWNER))
 }
 
-impl Seat {
-    /// From what the store has.
-    #[must_use]
-    pub fn of(stored: &Stored<Record>) -> Option<Self> {
-        let number = stored.record.id.rsplit_once('-')?.1.parse().ok()?;
-        Some(Self {
-            id: stored.record.id.clone(),
-            server: stored.record.server,
-            number,
-            host: stored.record.host,
-            lease: stored.lease.clone(),
-            revision: stored.revision,
-        })
-    }
+fn is_free(seat: &Seat, view: &View<'_>) -> bool {
+    let last = match seat.record.host {
+        None => Last::Nobody,
+        Some(host) if host == view.host => Last::Us,
+        Some(_) => Last::Another,
+    };
+    may_claim(last, seat.held_for(), LEASE, view.contact)
+}
 
-    /// The epoch under which this host's vpn holds it, if it does.
-    fn ours(&self, host: HostId) -> Option<u64> {
-        let lease = self.lease.as_ref()?;
-        (lease.host == host && lease.owner == OWNER && lease.left > 0).then_some(lease.epoch)
-    }
-
-    fn free(&self, view: &View<'_>) -> bool {
-        let left = self.lease.as_ref().map_or(0, |lease| lease.left);
-        let last = match self.host {
-            None => Last::Nobody,
-            Some(host) if host == view.host => Last::Us,
-            Some(_) => Last::Another,
-        };
-        may_claim(last, left, LEASE, view.contact)
-    }
+/// Whether the server is to have an instance of this id.
+fn is_wanted(seat: &str, wish: &Server) -> bool {
+    Record::number(seat).is_some_and(|number| number < wish.replica_count)
 }
 
 /// What is wished and seen.
@@ -111,7 +76,7 @@ pub struct View<'a> {
     pub busy: &'a BTreeSet<Id>,
 }
 
-/// What is to be done. At most one at a time for each server, renewals aside.
+/// What is to be done. At most one at a time for each server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Make the record of an instance.
@@ -121,30 +86,16 @@ pub enum Action {
         /// Which of its instances.
         number: u16,
     },
-    /// Claim an instance, if its record is still of this revision.
-    Claim {
-        /// The record.
-        seat: String,
-        /// The server.
-        server: Id,
-        /// The record's revision.
-        revision: u64,
-    },
-    /// Go on under a claim of this host's vpn before us.
+    /// Claim an instance, if its record is still as it was found.
+    Claim(Box<Seat>),
+    /// Go on with what this host's vpn before us held, or what this one was granted without hearing of it.
     Continue {
         /// The record.
         seat: String,
         /// The server.
         server: Id,
-        /// The epoch of the claim.
-        epoch: u64,
-    },
-    /// Renew a claim.
-    Renew {
-        /// The record.
-        seat: String,
-        /// Its epoch.
-        epoch: u64,
+        /// The claim under which it is held.
+        former: Claim,
     },
     /// Start OpenVPN.
     Start {
@@ -152,8 +103,8 @@ pub enum Action {
         seat: String,
         /// The server.
         server: Id,
-        /// The claim's epoch.
-        epoch: u64,
+        /// The claim under which it is held.
+        claim: Claim,
         /// In which slot.
         slot: Slot,
     },
@@ -192,8 +143,8 @@ pub enum Action {
         seat: String,
         /// The server.
         server: Id,
-        /// The claim's epoch.
-        epoch: u64,
+        /// The claim under which it is held.
+        claim: Claim,
     },
 }
 
@@ -209,19 +160,18 @@ pub enum Why {
 }
 
 impl Action {
-    /// The server that is busy with it; none for renewals, which go on beside anything.
+    /// The server that is busy with it.
     #[must_use]
-    pub fn server(&self) -> Option<Id> {
+    pub fn server(&self) -> Id {
         match self {
-            Self::Renew { .. } => None,
+            Self::Claim(seat) => seat.record.server,
             Self::Create { server, .. }
-            | Self::Claim { server, .. }
             | Self::Continue { server, .. }
             | Self::Start { server, .. }
             | Self::Attach { server, .. }
             | Self::Bury { server, .. }
             | Self::Stop { server, .. }
-            | Self::Retire { server, .. } => Some(*server),
+            | Self::Retire { server, .. } => *server,
         }
     }
 }
@@ -230,9 +180,10 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Create { server, number } => write!(f, "make the record of instance {number} of server {server}"),
-            Self::Claim { seat, .. } => write!(f, "claim the instance {seat}"),
-            Self::Continue { seat, epoch, .. } => write!(f, "go on with the instance {seat} under epoch {epoch}"),
-            Self::Renew { seat, epoch } => write!(f, "renew the claim of the instance {seat} under epoch {epoch}"),
+            Self::Claim(seat) => write!(f, "claim the instance {}", seat.record.id),
+            Self::Continue { seat, former, .. } => {
+                write!(f, "go on with the instance {seat} under epoch {}", former.epoch)
+            }
             Self::Start { seat, slot, .. } => write!(f, "start the instance {seat} in slot {slot}"),
             Self::Attach { seat, slot, pid, .. } => {
                 write!(f, "attend to the instance {seat} in slot {slot}, process {pid}")
@@ -247,17 +198,10 @@ impl fmt::Display for Action {
 /// What is to be done now.
 #[must_use]
 pub fn plan(view: &View<'_>) -> Vec<Action> {
-    let renewals = view.held.iter().filter(|(_, held)| !held.renewing && view.now >= held.renewed + RENEW);
-    let mut actions: Vec<Action> =
-        renewals.map(|(seat, held)| Action::Renew { seat: seat.clone(), epoch: held.epoch }).collect();
-    let Some(seats) = view.seats else { return actions };
+    let Some(seats) = view.seats else { return Vec::new() };
     let mut starting = BTreeSet::new();
-    for server in servers(view, seats) {
-        if !view.busy.contains(&server) {
-            actions.extend(step(view, seats, server, &mut starting));
-        }
-    }
-    actions
+    let idle = servers(view, seats).into_iter().filter(|server| !view.busy.contains(server));
+    idle.filter_map(|server| step(view, seats, server, &mut starting)).collect()
 }
 
 /// Every server that this host has to do with.
@@ -265,7 +209,7 @@ fn servers(view: &View<'_>, seats: &[Seat]) -> BTreeSet<Id> {
     let wished = view.servers.values().filter(|server| wished(view, server)).map(|server| server.id);
     let running = view.running.iter().map(|instance| instance.server);
     let held = view.held.values().map(|held| held.server);
-    let seated = seats.iter().filter(|seat| seat.host == Some(view.host)).map(|seat| seat.server);
+    let seated = seats.iter().filter(|seat| seat.record.host == Some(view.host)).map(|seat| seat.record.server);
     wished.chain(running).chain(held).chain(seated).collect()
 }
 
@@ -281,17 +225,16 @@ fn step(view: &View<'_>, seats: &[Seat], server: Id, starting: &mut BTreeSet<Slo
     }
     let wish = view.servers.get(&server).filter(|server| wished(view, server));
     let held = view.held.iter().find(|(_, held)| held.server == server);
-    let surplus = |held: &Held| wish.is_none_or(|wish| held.number >= wish.replica_count);
+    let is_surplus = |seat: &str| wish.is_none_or(|wish| !is_wanted(seat, wish));
     match (wish, instance, held) {
         (None, Some(instance), _) => Some(Action::Stop { server, slot: instance.slot, why: Why::NotWished }),
-        (Some(_), Some(instance), Some((_, held))) if surplus(held) => {
+        (Some(_), Some(instance), Some((seat, _))) if is_surplus(seat) => {
             Some(Action::Stop { server, slot: instance.slot, why: Why::NotWished })
         }
-        (_, None, Some((seat, held))) if surplus(held) => {
-            Some(Action::Retire { seat: seat.clone(), server, epoch: held.epoch })
+        (_, None, Some((seat, held))) if is_surplus(seat) => {
+            Some(Action::Retire { seat: seat.clone(), server, claim: held.claim.clone()? })
         }
-        (None, None, None) => leftover(view, seats, server),
-        (None, None, Some(_)) => None,
+        (None, None, _) => leftover(view, seats, server),
         (Some(_), Some(instance), held) if !instance.running => {
             Some(Action::Bury { seat: held.map(|(seat, _)| seat.clone()), server, slot: instance.slot })
         }
@@ -302,13 +245,17 @@ fn step(view: &View<'_>, seats: &[Seat], server: Id, starting: &mut BTreeSet<Slo
     }
 }
 
-/// What this host's vpn before us held and did not give up.
+/// What this host's vpn before us held and did not give up: it is held first, and then retired.
 fn leftover(view: &View<'_>, seats: &[Seat], server: Id) -> Option<Action> {
-    let seat = seats.iter().find(|seat| seat.server == server && seat.host == Some(view.host))?;
-    if let Some(epoch) = seat.ours(view.host) {
-        return Some(Action::Retire { seat: seat.id.clone(), server, epoch });
+    take(view, seats.iter().find(|seat| seat.record.server == server && seat.record.host == Some(view.host))?)
+}
+
+/// Goes on with an instance, or claims it, if one of the two may be.
+fn take(view: &View<'_>, seat: &Seat) -> Option<Action> {
+    match ours(seat, view.host) {
+        Some(former) => Some(Action::Continue { seat: seat.record.id.clone(), server: seat.record.server, former }),
+        None => is_free(seat, view).then(|| Action::Claim(Box::new(seat.clone()))),
     }
-    seat.free(view).then(|| Action::Claim { seat: seat.id.clone(), server, revision: seat.revision })
 }
 
 fn attend(view: &View<'_>, seat: &str, instance: &helper::Instance) -> Option<Action> {
@@ -323,20 +270,17 @@ fn attend(view: &View<'_>, seat: &str, instance: &helper::Instance) -> Option<Ac
 
 /// It runs here, and this process does not hold it: another vpn of this host did, or the claim was lost.
 fn regain(view: &View<'_>, seats: &[Seat], wish: &Server, instance: &helper::Instance) -> Option<Action> {
-    let seats: Vec<&Seat> = seats.iter().filter(|seat| seat.server == wish.id).collect();
-    if let Some((seat, epoch)) = seats.iter().find_map(|seat| Some((seat, seat.ours(view.host)?))) {
-        return Some(Action::Continue { seat: seat.id.clone(), server: wish.id, epoch });
+    let seats = of_server(seats, wish.id);
+    if seats.iter().any(|seat| ours(seat, view.host).is_some()) {
+        return seat_of(view, &seats, wish);
     }
-    let own = seats.iter().find(|seat| seat.host == Some(view.host) && seat.number < wish.replica_count);
-    if let Some(seat) = own.filter(|seat| seat.free(view)) {
-        return Some(Action::Claim { seat: seat.id.clone(), server: wish.id, revision: seat.revision });
-    }
+    let own = seats.iter().find(|seat| seat.record.host == Some(view.host) && is_wanted(&seat.record.id, wish));
     // Whoever started it wrote this host into a record. If none has it, another host has taken that over: there our
     // clients belong.
-    if own.is_none() && seats.iter().any(|seat| seat.host.is_some()) {
+    if own.is_none() && seats.iter().any(|seat| seat.record.host.is_some()) {
         return Some(Action::Stop { server: wish.id, slot: instance.slot, why: Why::Moved });
     }
-    seat_of(view, &seats, wish)
+    own.and_then(|seat| take(view, seat)).or_else(|| seat_of(view, &seats, wish))
 }
 
 fn start(view: &View<'_>, seat: &str, held: &Held, starting: &mut BTreeSet<Slot>) -> Option<Action> {
@@ -350,32 +294,32 @@ fn start(view: &View<'_>, seat: &str, held: &Held, starting: &mut BTreeSet<Slot>
             || view.running.iter().any(|instance| instance.slot == *slot)
     };
     let slot = Slot::all().find(|slot| !used(slot))?;
+    let claim = held.claim.clone()?;
     starting.insert(slot);
-    Some(Action::Start { seat: seat.to_owned(), server: held.server, epoch: held.epoch, slot })
+    Some(Action::Start { seat: seat.to_owned(), server: held.server, claim, slot })
 }
 
 /// It is wished and this host has none.
 fn seat(view: &View<'_>, seats: &[Seat], wish: &Server) -> Option<Action> {
-    let seats: Vec<&Seat> = seats.iter().filter(|seat| seat.server == wish.id).collect();
     let rests = view.resting.get(&wish.id).is_some_and(|until| view.now < *until);
-    if rests { None } else { seat_of(view, &seats, wish) }
+    if rests { None } else { seat_of(view, &of_server(seats, wish.id), wish) }
 }
 
+fn of_server(seats: &[Seat], server: Id) -> Vec<&Seat> {
+    seats.iter().filter(|seat| seat.record.server == server).collect()
+}
+
+/// The one that is ours already, or the first that may be.
 fn seat_of(view: &View<'_>, seats: &[&Seat], wish: &Server) -> Option<Action> {
-    let own = seats.iter().find_map(|seat| Some((seat, seat.ours(view.host)?)));
-    if let Some((seat, epoch)) = own {
-        return Some(Action::Continue { seat: seat.id.clone(), server: wish.id, epoch });
+    if let Some(seat) = seats.iter().find(|seat| ours(seat, view.host).is_some()) {
+        return take(view, seat);
     }
-    for number in 0..wish.replica_count {
-        match seats.iter().find(|seat| seat.number == number) {
-            None => return Some(Action::Create { server: wish.id, number }),
-            Some(seat) if seat.free(view) => {
-                return Some(Action::Claim { seat: seat.id.clone(), server: wish.id, revision: seat.revision });
-            }
-            Some(_) => {}
+    (0..wish.replica_count).find_map(|number| {
+        match seats.iter().find(|seat| seat.record.id == Record::name(wish.id, number)) {
+            None => Some(Action::Create { server: wish.id, number }),
+            Some(seat) => take(view, seat),
         }
-    }
-    None
+    })
 }
 
 #[cfg(test)]

@@ -1,3 +1,6 @@
+use culvert_model::record::InstanceState;
+use culvert_records::Lease;
+
 use super::*;
 use crate::sample;
 
@@ -39,20 +42,31 @@ impl World {
     }
 
     fn seat(&mut self, number: u16, host: Option<HostId>, left: Millis) {
-        let lease = host.map(|host| Lease { host, owner: OWNER.into(), epoch: 3, left });
-        let id = Record::name(sample::id(200), number);
-        self.seats.push(Seat { id, server: sample::id(200), number, host, lease, revision: 7 });
+        let lease = host.map(|host| Lease { host, owner: claim().owner, epoch: 3, left });
+        let (server, id) = (sample::id(200), Record::name(sample::id(200), number));
+        let (state, since) = (InstanceState::Idle, 0);
+        let record = Record { id, server, host, slot: None, state, since, reason: None, certificate: None };
+        self.seats.push(Seat { record, lease, revision: 7 });
     }
 
     fn held(&mut self, number: u16) {
-        let held = Held { server: sample::id(200), number, epoch: 3, renewed: 0, renewing: false };
+        let held = Held { server: sample::id(200), claim: Some(claim()) };
         self.held.insert(Record::name(sample::id(200), number), held);
+    }
+
+    /// The action that claims its only seat.
+    fn taking(&self) -> Action {
+        Action::Claim(Box::new(self.seats[0].clone()))
     }
 
     fn runs(&mut self, running: bool) {
         let instance = helper::Instance { slot: slot(0), server: sample::id(200), epoch: 3, pid: 9, running };
         self.running.push(instance);
     }
+}
+
+fn claim() -> Claim {
+    Claim { owner: format!("{OWNER}-1"), epoch: 3 }
 }
 
 fn slot(number: u8) -> Slot {
@@ -69,15 +83,28 @@ fn from_nothing_to_attended() {
     let mut world = World::new();
     assert_eq!(world.plan(), [Action::Create { server, number: 0 }]);
     world.seat(0, None, 0);
-    assert_eq!(world.plan(), [Action::Claim { seat: name(), server, revision: 7 }]);
+    assert_eq!(world.plan(), [world.taking()]);
     world.held(0);
-    assert_eq!(world.plan(), [Action::Start { seat: name(), server, epoch: 3, slot: slot(0) }]);
+    assert_eq!(world.plan(), [Action::Start { seat: name(), server, claim: claim(), slot: slot(0) }]);
     world.runs(true);
     assert_eq!(world.plan(), [Action::Attach { seat: name(), server, slot: slot(0), pid: 9 }]);
     world.attended.insert(slot(0));
     assert_eq!(world.plan(), []);
-    world.now = RENEW;
-    assert_eq!(world.plan(), [Action::Renew { seat: name(), epoch: 3 }]);
+}
+
+#[test]
+fn while_a_claim_has_run_out_what_runs_is_attended_to_and_nothing_is_started_or_given_up() {
+    let mut world = World::new();
+    world.seat(0, Some(sample::host()), 0);
+    world.held(0);
+    world.held.values_mut().for_each(|held| held.claim = None);
+    assert_eq!(world.plan(), []);
+    world.runs(true);
+    let attach = Action::Attach { seat: name(), server: sample::id(200), slot: slot(0), pid: 9 };
+    assert_eq!(world.plan(), [attach]);
+    world.running.clear();
+    world.servers.clear();
+    assert_eq!(world.plan(), []);
 }
 
 #[test]
@@ -86,10 +113,10 @@ fn what_runs_is_adopted_and_not_started_again() {
     let mut world = World::new();
     world.runs(true);
     world.seat(0, Some(sample::host()), 5_000);
-    assert_eq!(world.plan(), [Action::Continue { seat: name(), server, epoch: 3 }]);
+    assert_eq!(world.plan(), [Action::Continue { seat: name(), server, former: claim() }]);
     world.seats.clear();
     world.seat(0, Some(sample::host()), 0);
-    assert_eq!(world.plan(), [Action::Claim { seat: name(), server, revision: 7 }]);
+    assert_eq!(world.plan(), [world.taking()]);
 }
 
 #[test]
@@ -107,7 +134,7 @@ fn a_lost_host_is_replaced_after_a_lease_of_contact() {
     world.seat(0, Some(sample::other_host()), 0);
     assert_eq!(world.plan(), []);
     world.contact = LEASE;
-    assert_eq!(world.plan(), [Action::Claim { seat: name(), server: sample::id(200), revision: 7 }]);
+    assert_eq!(world.plan(), [world.taking()]);
     world.seats.clear();
     world.seat(0, Some(sample::other_host()), 1);
     assert_eq!(world.plan(), []);
@@ -131,9 +158,10 @@ fn what_is_not_wished_is_stopped_and_given_up() {
         assert_eq!(world.plan(), [Action::Stop { server, slot: slot(0), why: Why::NotWished }]);
         world.running.clear();
         world.attended.clear();
-        assert_eq!(world.plan(), [Action::Retire { seat: name(), server, epoch: 3 }]);
+        assert_eq!(world.plan(), [Action::Retire { seat: name(), server, claim: claim() }]);
         world.held.clear();
-        assert_eq!(world.plan(), [Action::Retire { seat: name(), server, epoch: 3 }], "what a vpn before us held");
+        let resume = Action::Continue { seat: name(), server, former: claim() };
+        assert_eq!(world.plan(), [resume], "what a vpn before us held is held before it is given up");
         world.seats.clear();
         assert_eq!(world.plan(), []);
     }
@@ -153,7 +181,7 @@ fn the_dead_are_buried_and_started_again_after_a_rest() {
     world.resting.insert(server, 1_000);
     assert_eq!(world.plan(), []);
     world.now = 1_000;
-    assert_eq!(world.plan(), [Action::Start { seat: name(), server, epoch: 3, slot: slot(0) }]);
+    assert_eq!(world.plan(), [Action::Start { seat: name(), server, claim: claim(), slot: slot(0) }]);
 }
 
 #[test]
@@ -200,7 +228,7 @@ fn two_servers_never_get_one_slot() {
     world.covered.insert(second.id);
     world.servers.insert(second.id, second);
     world.held(0);
-    let held = Held { server: sample::id(210), number: 0, epoch: 1, renewed: 0, renewing: false };
+    let held = Held { server: sample::id(210), claim: Some(claim()) };
     world.held.insert(Record::name(sample::id(210), 0), held);
     let slots: BTreeSet<_> = world
         .plan()

@@ -156,7 +156,14 @@ impl Bus {
             },
             Request::Renew { kind, id, claim, .. } => match rows.get(&(kind, id)) {
                 Some(row) if held(row, &claim) => Reply::Claimed { row: row.clone() },
-                _ => refused(0, Refusal::NotHeld { lease: None }),
+                row => refused(0, Refusal::NotHeld { lease: row.and_then(|row| row.lease.clone()) }),
+            },
+            Request::Pass { kind, id, claim, owner, .. } => match rows.get_mut(&(kind, id)) {
+                Some(row) if held(row, &claim) || held(row, &Claim { owner: owner.clone(), ..claim }) => {
+                    row.lease.iter_mut().for_each(|lease| lease.owner.clone_from(&owner));
+                    Reply::Claimed { row: row.clone() }
+                }
+                row => refused(0, Refusal::NotHeld { lease: row.and_then(|row| row.lease.clone()) }),
             },
             Request::Release { kind, id, claim } => match rows.get_mut(&(kind, id)) {
                 Some(row) if held(row, &claim) => {

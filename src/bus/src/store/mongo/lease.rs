@@ -33,7 +33,7 @@ enum Reason<'s> {
     Claim { word: u128, revision: Option<u64> },
     /// Something that takes a held lease.
     Held { host: HostId, claim: &'s Claim, releases: bool },
-    /// A new word for a held lease.
+    /// A new word for a held lease, which it may have by now.
     Passed { host: HostId, claim: &'s Claim, word: &'s str },
 }
 
@@ -118,6 +118,10 @@ impl Base {
         let mut filter = doc! { "_id": id };
         if let Reason::Held { host, claim, .. } | Reason::Passed { host, claim, .. } = &reason {
             filter.extend(held(*host, claim));
+        }
+        if let Reason::Passed { claim, word, .. } = &reason {
+            // An attempt that got lost, or an earlier request, may have passed it.
+            filter.insert("owner", doc! { "$in": [&claim.owner, *word] });
         }
         self.step(&Step { kind, id, filter, set, lease, reason }).await
     }
@@ -218,8 +222,7 @@ impl Step<'_> {
                 let guard = |claim: Claim| Guard { revision: None, claim: Some(claim) };
                 let passed = guard(Claim { owner: (*word).into(), epoch: claim.epoch });
                 if unfulfilled(&passed, raw, *host)?.is_none() {
-                    // An attempt that got lost, or an earlier request.
-                    return row::read(raw).map(Verdict::Done);
+                    return Ok(Verdict::Again);
                 }
                 let refusal = unfulfilled(&guard((*claim).clone()), raw, *host)?;
                 Ok(refusal.map_or(Verdict::Again, Verdict::Refused))

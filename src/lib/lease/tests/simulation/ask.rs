@@ -2,15 +2,26 @@
 
 use culvert_lease::Millis;
 
+/// Under what a claim is held: the store takes nothing from its host under another epoch or word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    pub epoch: u64,
+    /// Of one lease of one process: no other has it.
+    pub word: u64,
+}
+
 /// What a host asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
     /// All claims, as they are.
     Look,
-    Claim(usize),
-    Renew(usize, u64),
-    Release(usize, u64),
-    /// Something of the work on a claim, under this epoch.
+    /// A claim, under this word.
+    Claim(usize, u64),
+    Renew(usize, Key),
+    /// Renews it, under this word from now on.
+    Pass(usize, Key, u64),
+    Release(usize, Key),
+    /// Something of the work on a claim.
     Work(Work),
 }
 
@@ -18,7 +29,7 @@ pub enum Ask {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Work {
     pub claim: usize,
-    pub epoch: u64,
+    pub key: Key,
     /// Of the claim's record, as it was read.
     pub revision: u64,
     pub round: u64,
@@ -51,7 +62,7 @@ pub enum Deed {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen {
     pub host: Option<usize>,
-    pub epoch: u64,
+    pub key: Key,
     pub left: Millis,
     pub released: bool,
     pub revision: u64,

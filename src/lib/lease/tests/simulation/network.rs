@@ -59,7 +59,7 @@ impl World {
             }
             Err(None) => {}
         }
-        if let Ask::Claim(claim) = ask
+        if let Ask::Claim(claim, _) = ask
             && self.judge.grants > grants
             && self.honest
         {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use culvert_lease::{Action, Answer, Contact, Last, Lease, Millis, Ticket, may_claim};
 
-use crate::ask::{Ask, Deed, Reply, Seen, Work};
+use crate::ask::{Ask, Deed, Key, Reply, Seen, Work};
 use crate::dice::Dice;
 use crate::rule::Rule;
 use crate::seat::Seat;
@@ -58,6 +58,12 @@ pub struct Process {
     pub taking: Vec<Taking>,
 }
 
+/// A number that nobody had before.
+const fn draw(ids: &mut u64) -> u64 {
+    *ids += 1;
+    *ids
+}
+
 impl Process {
     pub fn new(host: usize, rule: Rule, claims: usize, now: Millis) -> Self {
         Self {
@@ -73,8 +79,7 @@ impl Process {
         }
     }
 
-    /// Half of the hosts go on under the claims of an earlier process, and give none back while it may be wanted again: a
-    /// release that is still on its way would end it under its holder. The others give back what they find.
+    /// Half of the hosts go on under the claims that they find. The others give them back.
     const fn resumes(&self) -> bool {
         self.host.is_multiple_of(2)
     }
@@ -108,12 +113,12 @@ impl Process {
     }
 
     fn send(&mut self, what: For, now: Millis, ids: &mut u64) -> u64 {
-        *ids += 1;
-        self.pending.insert(*ids, Pending { what, sent: now });
+        let id = draw(ids);
+        self.pending.insert(id, Pending { what, sent: now });
         if let For::Work(Work { claim, .. }) | For::Read(claim) = what {
-            self.seats[claim].busy = Some(*ids);
+            self.seats[claim].busy = Some(id);
         }
-        *ids
+        id
     }
 
     fn poll(&mut self, claim: usize, now: Millis, ask: &mut impl FnMut(For, Ask)) {
@@ -122,15 +127,19 @@ impl Process {
             let Some(action) = seat.lease.as_mut().and_then(|lease| lease.poll(now)) else { return };
             match action {
                 Action::Claim(ticket) => {
-                    ask(For::Lease(claim, ticket, None), Ask::Claim(claim));
+                    ask(For::Lease(claim, ticket, None), Ask::Claim(claim, seat.word));
                     self.taking.push(Taking { claim, last: seat.last.take() });
                 }
                 Action::Renew(ticket, epoch) => {
-                    ask(For::Lease(claim, ticket, Some(epoch)), Ask::Renew(claim, epoch));
+                    let renewal = match seat.former.filter(|former| former.epoch == epoch) {
+                        Some(former) => Ask::Pass(claim, former, seat.word),
+                        None => Ask::Renew(claim, Key { epoch, word: seat.word }),
+                    };
+                    ask(For::Lease(claim, ticket, Some(epoch)), renewal);
                 }
                 Action::Begin(epoch) => {
                     seat.begun = Some(epoch);
-                    seat.known = seat.known.filter(|seen| seen.epoch == epoch);
+                    seat.known = seat.known.filter(|seen| seen.key.epoch == epoch);
                 }
                 Action::Pause(_) => {
                     self.lapses += 1;
@@ -138,7 +147,9 @@ impl Process {
                         seat.begun = None;
                     }
                 }
-                Action::Release(epoch) => ask(For::Release, Ask::Release(claim, epoch)),
+                Action::Release(epoch) => {
+                    ask(For::Release, Ask::Release(claim, Key { epoch, word: seat.word }));
+                }
                 Action::End => {
                     let due = now + LOOK;
                     *seat = Seat { due, ..Seat::default() };
@@ -157,7 +168,8 @@ impl Process {
         }
         let Some(seen) = seat.known else { return Some((For::Read(claim), Ask::Look)) };
         let deed = seat.deed(epoch, &seen);
-        let work = Work { claim, epoch, revision: seen.revision, round: seen.round, deed };
+        let key = Key { epoch, word: seat.word };
+        let work = Work { claim, key, revision: seen.revision, round: seen.round, deed };
         Some((For::Work(work), Ask::Work(work)))
     }
 
@@ -178,7 +190,7 @@ impl Process {
                 self.idle(claim, id, now, dice);
                 // What was read while another held it may change behind our back.
                 let seat = &mut self.seats[claim];
-                seat.known = Some(all[claim]).filter(|seen| seat.begun == Some(seen.epoch));
+                seat.known = Some(all[claim]).filter(|seen| seat.begun == Some(seen.key.epoch));
             }
             (For::Read(claim), _) => self.idle(claim, id, now, dice),
             (For::Work(work), reply) => {
@@ -203,10 +215,10 @@ impl Process {
         let answer = match (reply, renewed) {
             (Reply::Done(seen), None) => {
                 seat.known = Some(*seen);
-                Answer::Held { epoch: seen.epoch }
+                Answer::Held { epoch: seen.key.epoch }
             }
-            (Reply::Done(seen), Some(_)) => Answer::Held { epoch: seen.epoch },
-            (Reply::Refused(seen), Some(epoch)) if seen.epoch == epoch => {
+            (Reply::Done(seen), Some(_)) => Answer::Held { epoch: seen.key.epoch },
+            (Reply::Refused(seen), Some(epoch)) if seen.key.epoch == epoch && seen.left == 0 => {
                 seat.last = Some(Last::Us);
                 Answer::Expired
             }
@@ -226,17 +238,17 @@ impl Process {
 
     fn worked(&mut self, work: &Work, reply: &Reply, now: Millis, dice: &mut Dice, ids: &mut u64) -> Vec<(u64, Ask)> {
         let seat = &mut self.seats[work.claim];
-        if seat.begun != Some(work.epoch) {
+        let Key { epoch, word } = work.key;
+        if seat.begun != Some(epoch) || seat.word != word {
             return Vec::new();
         }
         match (work.deed, reply) {
-            (Deed::Fence | Deed::Far, Reply::Target(round)) => seat.target = Some((work.epoch, *round)),
-            (Deed::Sweep, Reply::Done(_)) => seat.staged = Some((work.epoch, work.round, 0)),
-            (Deed::Stage(piece), Reply::Done(_)) => seat.staged = Some((work.epoch, work.round, piece + 1)),
+            (Deed::Fence | Deed::Far, Reply::Target(round)) => seat.target = Some((epoch, *round)),
+            (Deed::Sweep, Reply::Done(_)) => seat.staged = Some((epoch, work.round, 0)),
+            (Deed::Stage(piece), Reply::Done(_)) => seat.staged = Some((epoch, work.round, piece + 1)),
             (Deed::Publish, Reply::Done(seen)) => {
                 seat.known = Some(*seen);
-                let may = self.rule == Rule::ResumesGivenBack || !self.resumes();
-                if may && !self.keeps && dice.once_in(8) {
+                if !self.keeps && dice.once_in(8) {
                     return self.give_up(work.claim, now, ids);
                 }
             }
@@ -249,9 +261,9 @@ impl Process {
 
     fn give_up(&mut self, claim: usize, now: Millis, ids: &mut u64) -> Vec<(u64, Ask)> {
         let seat = &mut self.seats[claim];
-        let epoch = seat.lease.as_mut().and_then(Lease::release);
+        let (epoch, word) = (seat.lease.as_mut().and_then(Lease::release), seat.word);
         *seat = Seat { due: now + LOOK, ..Seat::default() };
-        let asks = epoch.map(|epoch| (self.send(For::Release, now, ids), Ask::Release(claim, epoch)));
+        let asks = epoch.map(|epoch| (self.send(For::Release, now, ids), Ask::Release(claim, Key { epoch, word })));
         asks.into_iter().collect()
     }
 
@@ -272,12 +284,18 @@ impl Process {
             if ours && seen.left > 0 {
                 // An earlier process's, or granted without our hearing of it.
                 if self.resumes() {
-                    self.seats[claim].lease = Some(Lease::resume(TERMS, seen.epoch, now));
+                    let lease = Some(Lease::resume(TERMS, seen.key.epoch, now));
+                    let (word, former) = match self.rule {
+                        Rule::KeepsWord => (seen.key.word, None),
+                        _ => (draw(ids), Some(seen.key)),
+                    };
+                    self.seats[claim] = Seat { lease, word, former, ..Seat::default() };
                 } else {
-                    asks.push((self.send(For::Release, now, ids), Ask::Release(claim, seen.epoch)));
+                    asks.push((self.send(For::Release, now, ids), Ask::Release(claim, seen.key)));
                 }
             } else if may_claim(last, seen.left, LEASE, uninterrupted) {
-                self.seats[claim] = Seat { lease: Some(Lease::new(TERMS, now)), last: Some(last), ..Seat::default() };
+                let (lease, last) = (Some(Lease::new(TERMS, now)), Some(last));
+                self.seats[claim] = Seat { lease, last, word: draw(ids), ..Seat::default() };
             }
         }
         asks

@@ -15,8 +15,8 @@ pub enum Rule {
     ArrivalContact,
     /// A renewal that is refused is followed by a claim, even if another had the lease since.
     ClaimsBlindly,
-    /// A process goes on under an epoch that it has given back, or an earlier one of its host.
-    ResumesGivenBack,
+    /// A process goes on under an epoch that was given back, perhaps, without passing it to a word of its own.
+    KeepsWord,
     /// A transaction that writes another record only reads the claim.
     ReadsClaim,
     /// The claim is looked at first, and then the record is written without a condition.
@@ -34,7 +34,7 @@ impl Rule {
     pub const WRONG: [(Self, &str); 11] = [
         (Self::LateClock, "no clock is wrong"),
         (Self::NeverLapses, "no clock is wrong"),
-        (Self::ResumesGivenBack, "no clock is wrong"),
+        (Self::KeepsWord, "no clock is wrong"),
         (Self::NoContact, "too soon after an outage"),
         (Self::ArrivalContact, "too soon after an outage"),
         (Self::ClaimsBlindly, "too soon after an outage"),

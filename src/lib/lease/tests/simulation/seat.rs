@@ -3,12 +3,16 @@
 use culvert_lease::{Last, Lease, Millis};
 
 use crate::PIECES;
-use crate::ask::{Deed, Seen};
+use crate::ask::{Deed, Key, Seen};
 
 /// What this process has of one claim.
 #[derive(Debug, Clone, Default)]
 pub struct Seat {
     pub lease: Option<Lease>,
+    /// The lease's word.
+    pub word: u64,
+    /// Under what it was held before, if somebody else held it.
+    pub former: Option<Key>,
     /// The epoch under which effects run.
     pub begun: Option<u64>,
     /// Who had it last, as the store said just now.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use culvert_lease::Millis;
 
-use crate::ask::{Ask, Deed, Reply, Seen, Work};
+use crate::ask::{Ask, Deed, Key, Reply, Seen, Work};
 use crate::judge::Judge;
 use crate::rule::Rule;
 use crate::{LEASE, PIECES};
@@ -12,11 +12,11 @@ use crate::{LEASE, PIECES};
 #[derive(Debug, Clone)]
 struct Record {
     host: Option<usize>,
-    epoch: u64,
+    key: Key,
     expires: i64,
     released: bool,
     /// The request that claimed it.
-    word: u64,
+    request: u64,
     revision: u64,
     round: u64,
     step: u8,
@@ -50,10 +50,10 @@ impl Store {
     pub fn new(rule: Rule, claims: usize) -> Self {
         let record = Record {
             host: None,
-            epoch: 0,
+            key: Key { epoch: 0, word: 0 },
             expires: i64::MIN,
             released: true,
-            word: 0,
+            request: 0,
             revision: 1,
             round: 1,
             step: 0,
@@ -75,15 +75,15 @@ impl Store {
     }
 
     pub fn seen(&self, claim: usize, now: Millis) -> Seen {
-        let Record { host, epoch, expires, released, revision, round, step, .. } = self.claims[claim];
+        let Record { host, key, expires, released, revision, round, step, .. } = self.claims[claim];
         let left = u64::try_from(expires.saturating_sub(self.now(now))).unwrap_or(0);
-        Seen { host, epoch, left, released, revision, round, step }
+        Seen { host, key, left, released, revision, round, step }
     }
 
-    /// Whether this host may write under this epoch.
-    pub fn accepts(&self, claim: usize, host: usize, epoch: u64, now: Millis) -> bool {
+    /// Whether this host may write under this epoch and word.
+    pub fn accepts(&self, claim: usize, host: usize, key: Key, now: Millis) -> bool {
         let seen = self.seen(claim, now);
-        seen.host == Some(host) && seen.epoch == epoch && seen.left > 0
+        seen.host == Some(host) && seen.key == key && seen.left > 0
     }
 
     /// Answers, or begins a transaction.
@@ -97,16 +97,11 @@ impl Store {
     ) -> Result<Reply, Option<Transaction>> {
         match ask {
             Ask::Look => Ok(Reply::Claims((0..self.claims.len()).map(|claim| self.seen(claim, now)).collect())),
-            Ask::Claim(claim) => Ok(self.claim(claim, host, id, now, judge)),
-            Ask::Renew(claim, epoch) => {
-                let held = self.accepts(claim, host, epoch, now);
-                if held {
-                    self.claims[claim].expires = self.now(now) + LEASE as i64;
-                }
-                Ok(self.answer(held, claim, now))
-            }
-            Ask::Release(claim, epoch) => {
-                let held = self.accepts(claim, host, epoch, now);
+            Ask::Claim(claim, word) => Ok(self.claim(claim, host, word, id, now, judge)),
+            Ask::Renew(claim, key) => Ok(self.pass(claim, host, key, key.word, now)),
+            Ask::Pass(claim, key, word) => Ok(self.pass(claim, host, key, word, now)),
+            Ask::Release(claim, key) => {
+                let held = self.accepts(claim, host, key, now);
                 if held {
                     // The beginning of time, so that a clock that goes back does not bring it to life again.
                     (self.claims[claim].expires, self.claims[claim].released) = (i64::MIN, true);
@@ -133,29 +128,38 @@ impl Store {
         if done { Reply::Done(seen) } else { Reply::Refused(seen) }
     }
 
-    fn claim(&mut self, claim: usize, host: usize, word: u64, now: Millis, judge: &mut Judge) -> Reply {
+    fn pass(&mut self, claim: usize, host: usize, key: Key, word: u64, now: Millis) -> Reply {
+        let passed = Key { word, ..key };
+        let held = self.accepts(claim, host, key, now) || self.accepts(claim, host, passed, now);
+        if held {
+            (self.claims[claim].key, self.claims[claim].expires) = (passed, self.now(now) + LEASE as i64);
+        }
+        self.answer(held, claim, now)
+    }
+
+    fn claim(&mut self, claim: usize, host: usize, word: u64, request: u64, now: Millis, judge: &mut Judge) -> Reply {
         let free = self.seen(claim, now).left == 0;
         let time = self.now(now);
         let record = &mut self.claims[claim];
         // The same request again is told what it was told before.
-        let ours = record.word == word;
+        let ours = record.request == request;
         if free && !ours {
-            record.epoch += 1;
-            (record.host, record.word, record.released) = (Some(host), word, false);
+            record.key = Key { epoch: record.key.epoch + 1, word };
+            (record.host, record.request, record.released) = (Some(host), request, false);
             record.expires = time + LEASE as i64;
-            judge.granted(claim, record.epoch);
+            judge.granted(claim, record.key.epoch);
         }
         self.answer(free || ours, claim, now)
     }
 
     /// Whether the claim is held and its record as it was read.
     fn guard(&self, host: usize, work: &Work, now: Millis) -> bool {
-        self.accepts(work.claim, host, work.epoch, now) && self.claims[work.claim].revision == work.revision
+        self.accepts(work.claim, host, work.key, now) && self.claims[work.claim].revision == work.revision
     }
 
     fn work(&mut self, host: usize, work: &Work, now: Millis, judge: &mut Judge) -> Reply {
         let guard = self.guard(host, work, now);
-        let Work { claim, epoch, round, revision, deed } = *work;
+        let Work { claim, key: Key { epoch, .. }, round, revision, deed } = *work;
         let record = &mut self.claims[claim];
         let done = match deed {
             Deed::Own if self.rule == Rule::Unguarded => record.revision == revision,
@@ -216,16 +220,16 @@ impl Store {
 
     /// The end of a transaction. It conflicts with whatever changed the claim since it began, if it writes the claim.
     pub fn commit(&mut self, transaction: &Transaction, now: Millis, judge: &mut Judge) -> Reply {
-        let Transaction { id, work: Work { claim, epoch, revision, round, .. }, .. } = *transaction;
+        let Transaction { id, work: Work { claim, key, revision, round, .. }, .. } = *transaction;
         self.under_way.remove(&id);
         let record = &mut self.claims[claim];
         let reads = self.rule == Rule::ReadsClaim;
-        let done = reads || (record.epoch == epoch && record.revision == revision && !record.released);
+        let done = reads || (record.key == key && record.revision == revision && !record.released);
         if done {
-            judge.effect(claim, epoch, round, 1);
+            judge.effect(claim, key.epoch, round, 1);
             (record.revision, record.step) = (record.revision + 1, 2);
         } else {
-            judge.refused(claim, epoch, Deed::Together);
+            judge.refused(claim, key.epoch, Deed::Together);
         }
         let reply = self.answer(done, claim, now);
         self.answers.insert(id, reply.clone());

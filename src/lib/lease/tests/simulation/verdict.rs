@@ -18,18 +18,18 @@ impl World {
             let host = &self.hosts[host];
             let early = dawn.is_some_and(|dawn| host.local(self.now) - host.local(dawn) < LEASE);
             if another && early && dark.is_none() {
-                let epoch = seen.epoch;
+                let epoch = seen.key.epoch;
                 self.judge.broke(format!("claim {}: {epoch} is taken too soon after an outage", taking.claim));
             }
         }
         for (_, ask) in asks {
             if let Ask::Work(work) = ask
                 && self.honest
-                && !self.store.accepts(work.claim, host, work.epoch, self.now)
+                && !self.store.accepts(work.claim, host, work.key, self.now)
             {
                 self.judge.broke(format!(
                     "claim {}: who writes under {} does not hold it, and no clock is wrong",
-                    work.claim, work.epoch
+                    work.claim, work.key.epoch
                 ));
             }
         }
@@ -43,7 +43,7 @@ impl World {
             let seen = self.store.seen(claim, now);
             self.judge.broke(format!(
                 "claim {claim}: {} is granted while somebody believes to hold it under {epoch}, and no clock is wrong",
-                seen.epoch
+                seen.key.epoch
             ));
         }
     }

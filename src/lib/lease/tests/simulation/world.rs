@@ -137,10 +137,10 @@ impl World {
         let (seen, now) = (self.store.seen(claim, self.now), self.now);
         let holder = seen.host.map(|host| &self.hosts[host]);
         let believes = holder.and_then(|host| host.process.as_ref()?.believes(claim, host.local(now)));
-        if seen.left == 0 || believes != Some(seen.epoch) {
+        if seen.left == 0 || believes != Some(seen.key.epoch) {
             self.judge.broke(format!("claim {claim}: nobody holds it although all has been calm for long enough"));
         }
-        seen.epoch
+        seen.key.epoch
     }
 
     fn until(&mut self, end: Millis, events: &mut u64) {

@@ -194,6 +194,12 @@ impl Instance {
     pub fn name(server: Id, number: u16) -> String {
         format!("{server}-{number}")
     }
+
+    /// The number in such an id.
+    #[must_use]
+    pub fn number(id: &str) -> Option<u16> {
+        id.rsplit_once('-')?.1.parse().ok()
+    }
 }
 
 /// The tunnel address of a user's device on a server. It stays the user's.
