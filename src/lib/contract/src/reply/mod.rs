@@ -15,7 +15,6 @@ pub use cluster::{Event, Host, HostPage, LogEntry, Logs, Status, Usage};
 pub use server::{Route, RouteListItem, Server, ServerHost, ServerOrg, ServerOutput, ServerPage, ServerStatus};
 pub use user::{
     KeyLink, PortForward, Profiles, User, UserDetail, UserDevice, UserList, UserPage, UserSearch, UserServer,
-    UsersBackground, UsersMade,
 };
 pub use work::{Cluster, Job, JobState, Pool, Task};
 
@@ -89,6 +88,38 @@ pub enum Listed<T, P> {
 }
 
 impl<T: Serialize + Send + 'static, P: Serialize + Send + 'static> Reply for Listed<T, P> {
+    fn into_bytes(self) -> Vec<u8> {
+        to_json(&self)
+    }
+}
+
+/// What was done, or goes on in the background.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Done<T> {
+    /// This is how it is now.
+    Now(T),
+    /// It takes longer: status 202.
+    Later(Background),
+}
+
+/// What goes on in the background.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Background {
+    /// What it is, for programs.
+    pub status: &'static str,
+    /// What that means and where it can be looked at, for people.
+    pub status_msg: String,
+    /// The id of the job in `/v1/jobs`, if it is one job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+}
+
+impl<T: Serialize + Send + 'static> Reply for Done<T> {
+    fn status(&self) -> http::StatusCode {
+        if matches!(self, Self::Now(_)) { http::StatusCode::OK } else { http::StatusCode::ACCEPTED }
+    }
+
     fn into_bytes(self) -> Vec<u8> {
         to_json(&self)
     }
