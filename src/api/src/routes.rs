@@ -15,7 +15,7 @@ use crate::profile::{self, link};
 use crate::server::{Scene, route};
 use crate::work::{job, pool, task};
 use crate::{
-    administrator, calendar, cluster, event, host, organization, overview, renewal, robots, server, session,
+    administrator, calendar, cluster, crl, event, host, organization, overview, renewal, robots, server, session,
     settings, user,
 };
 
@@ -264,16 +264,16 @@ handlers! {
         Ok(Empty {}.into())
     };
     PoolList => |api, _| Ok(pool::list(api).await?.into());
-    OrganizationCrl => |api, asked| Ok(renewal::crl(api, asked.path.0).await?.into());
+    OrganizationCrl => |api, asked| Ok(crl::read(api, asked.path.0).await?.into());
     OrganizationRenew => |api, asked| {
-        Ok(renewal::organization(api, asked.path.0, asked.body.immediate).await?.into())
+        Ok(renewal::organization(api, asked.path.0, &asked.body).await?.into())
     };
     UserCertificates => |api, asked| Ok(renewal::of_user(api, asked.path.0, asked.path.1).await?.into());
     UserRenew => |api, asked| {
-        Ok(renewal::user(api, asked.path.0, asked.path.1, asked.body.immediate).await?.into())
+        Ok(renewal::user(api, asked.path.0, asked.path.1, &asked.body).await?.into())
     };
     ServerCertificates => |api, asked| Ok(renewal::of_server(api, asked.path.0).await?.into());
-    ServerRenew => |api, asked| Ok(renewal::server(api, asked.path.0, asked.body.immediate).await?.into());
+    ServerRenew => |api, asked| Ok(renewal::server(api, asked.path.0, &asked.body).await?.into());
     ClusterRead => |api, _| Ok(cluster::read(api).await?.into());
     ClusterUpdate => |api, asked| Ok(cluster::update(api, asked.caller()?, &asked.body).await?.into());
 }

@@ -15,7 +15,7 @@ mod users;
 
 use culvert_keys::{Issuer, Made, Recipe};
 use culvert_model::Id;
-use culvert_model::record::{CaKey, Job, Organization, Settings, Work};
+use culvert_model::record::{CaKey, Job, Organization, Reason, Settings, Work};
 use culvert_records::{Failure, Write};
 use zeroize::Zeroizing;
 
@@ -93,8 +93,9 @@ pub async fn writes(claimed: &mut Claimed, made: &[Made]) -> Result<Vec<Write>, 
         (Work::AssignAddresses { server }, _) => addresses::assign_all(claimed, *server).await,
         (Work::AssignAddress { server, user }, _) => addresses::assign(desk, *server, *user).await,
         (Work::UnassignAddress { server, user }, _) => addresses::unassign(desk, *server, *user).await,
-        (Work::Renew { certificate, immediate }, [Made::Pair(pair)]) => {
-            renew::writes(desk, *certificate, *immediate, pair).await
+        (Work::Renew { certificate, immediate, compromised }, [Made::Pair(pair)]) => {
+            let reason = if *compromised { Reason::KeyCompromise } else { Reason::Superseded };
+            renew::writes(desk, *certificate, immediate.then_some(reason), pair).await
         }
         (Work::Crl { organization }, []) => crl::writes(desk, *organization).await,
         _ => Ok(Vec::new()),
