@@ -80,8 +80,8 @@ impl Claimed {
         }
     }
 
-    /// The result, if there is one, and the job's removal: all or none, and only while the job is ours. What doesn't fit
-    /// into one batch comes before, under the same guard.
+    /// The result, if there is one, and the job's removal: all or none, and only while the job is ours. What the work put
+    /// before, or doesn't fit into one batch, comes before, under the same guard.
     pub async fn finish(&mut self, made: Option<&[Made]>) -> Result<(), Trouble> {
         loop {
             match self.try_finish(made).await {
@@ -97,6 +97,8 @@ impl Claimed {
         self.waiting.clear();
         if let Some(made) = made {
             let writes = work::writes(self, made).await?;
+            // They stay together, and with the job's removal, if they fit into one batch.
+            self.flush(BATCH.saturating_sub(1 + writes.len()), None).await?;
             self.put(writes, None).await?;
         }
         let mut last = mem::take(&mut self.waiting);
@@ -109,9 +111,14 @@ impl Claimed {
     /// job is ours; with them, now and then, how far it is.
     pub async fn put(&mut self, writes: Vec<Write>, progress: Option<Progress>) -> Result<(), Trouble> {
         self.waiting.extend(writes);
-        while self.waiting.len() >= BATCH {
+        self.flush(BATCH - 1, progress).await
+    }
+
+    /// Writes until so many are left at most.
+    async fn flush(&mut self, left: usize, progress: Option<Progress>) -> Result<(), Trouble> {
+        while self.waiting.len() > left {
             let guard = self.guard().await;
-            let mut batch: Vec<_> = self.waiting.drain(..BATCH - 1).collect();
+            let mut batch: Vec<_> = self.waiting.drain(..self.waiting.len().min(BATCH - 1)).collect();
             let tells = progress.is_some() && self.told.is_none_or(|told| told.elapsed() >= TELL);
             let job = Job { progress: progress.or(self.job.record.progress), ..self.job.record.clone() };
             batch.push(match tells {
