@@ -140,6 +140,7 @@ fn of_users(kind: Kind) -> Value {
         }),
         Kind::Revocation => json!({
             "id": format!("{ID}-0a"), "organization": ID, "serial": "0a", "since": 1, "expires": 2,
+            "reason": "superseded",
         }),
         Kind::Crl => json!({ "id": ID, "number": 3, "der": "AAEC", "signed": 1, "next": 2 }),
         Kind::DhParams => json!({ "id": ID, "bits": 2048, "reserved": "word", "der": "AAEC" }),

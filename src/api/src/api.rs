@@ -12,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::answer::{Answer, No};
 use crate::clock::Clock;
 use crate::counters::Counters;
+use crate::crl::Lists;
 use crate::event::Feed;
 use crate::limiter::Limiter;
 use crate::password::Hasher;
@@ -58,6 +59,8 @@ pub struct Inner {
     pub guesses: Semaphore,
     /// What was read last of what the bus does not remember.
     pub recall: Recall,
+    /// Lists of revoked certificates that were just read.
+    pub lists: Lists,
     clock: Clock,
 }
 
@@ -86,6 +89,7 @@ impl Api {
             places: Arc::new(Semaphore::new(PLACES)),
             guesses: Semaphore::new(GUESSES),
             recall: Recall::default(),
+            lists: Lists::default(),
             clock: Clock::default(),
         }))
     }

@@ -9,7 +9,7 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use culvert_contract::{Access, Body as _, Endpoint, Fault, Method, Missed, Query, Reply, find};
 use culvert_records::remembered;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, SET_COOKIE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use tokio::time::{sleep, timeout};
@@ -127,6 +127,7 @@ impl<R: Reply> Outcome<R> {
     /// The whole answer.
     pub fn respond(self) -> Response {
         let status = self.reply.status();
+        let tag = self.reply.tag().and_then(|tag| HeaderValue::from_str(&tag).ok());
         let disposition = self.reply.file_name().map(|name| format!("attachment; filename=\"{name}\""));
         let mut response = Response::new(Body::from(self.reply.into_bytes()));
         *response.status_mut() = status;
@@ -134,6 +135,11 @@ impl<R: Reply> Outcome<R> {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(R::CONTENT_TYPE));
         if let Some(value) = disposition.and_then(|value| HeaderValue::from_str(&value).ok()) {
             headers.insert(CONTENT_DISPOSITION, value);
+        }
+        if let Some(tag) = tag {
+            headers.insert(ETAG, tag);
+            // To be kept, and asked for again.
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         }
         for cookie in self.cookies.iter().filter_map(|cookie| HeaderValue::from_str(cookie).ok()) {
             headers.append(SET_COOKIE, cookie);
@@ -151,7 +157,7 @@ pub async fn answer(State(api): State<Api>, request: Request) -> Response {
     if remembered {
         response.headers_mut().insert(CACHED, HeaderValue::from_static("true"));
     }
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response.headers_mut().entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     api.counters.count(response.status());
     response
 }
@@ -193,12 +199,22 @@ async fn exchange(api: &Api, request: Request) -> Result<Response, Response> {
         Ok(Err(no)) if found.route.access == Access::Capability && no.status == StatusCode::NOT_FOUND => {
             Err(refuse(guessed(api, no).await))
         }
-        Ok(answer) => answer.map_err(refuse),
+        Ok(answer) => answer.map(|response| unless_known(response, &head.headers)).map_err(refuse),
         Err(_) => {
             let text = "This takes longer than expected and may still be done. Look before you try again.";
             Err(refuse(No::new(StatusCode::GATEWAY_TIMEOUT, "timeout", text)))
         }
     }
+}
+
+/// Nothing but that, if who asks has this very answer.
+fn unless_known(mut response: Response, asked: &HeaderMap) -> Response {
+    let known = asked.get_all(IF_NONE_MATCH).iter().any(|tag| Some(tag) == response.headers().get(ETAG));
+    if known && response.status() == StatusCode::OK {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        *response.body_mut() = Body::empty();
+    }
+    response
 }
 
 /// Makes whoever guesses codes wait. The place of the request is free again, so that guessing crowds nobody out; what is

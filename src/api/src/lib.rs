@@ -16,6 +16,7 @@ pub mod clock;
 pub mod cluster;
 pub mod command;
 pub mod counters;
+pub mod crl;
 pub mod event;
 pub mod exchange;
 pub mod filter;

@@ -1,13 +1,11 @@
-//! New certificates for those who have some: on demand, and where a profile is fetched whose certificate ends soon; and
-//! the lists of what was revoked.
+//! New certificates for those who have some: on demand, and where a profile is fetched whose certificate ends soon.
 
 use std::time::Duration;
 
+use culvert_contract::body::Renewal;
 use culvert_contract::reply;
 use culvert_jobs::enqueue;
-use culvert_model::record::{
-    Certificate, CertificateState, Crl, Job, JobState, Organization, Priority, Server, User, Work,
-};
+use culvert_model::record::{Certificate, CertificateState, Job, JobState, Organization, Priority, Server, User, Work};
 use culvert_model::{Id, Kind, Millis};
 use culvert_records::{Failure, Key, Query};
 
@@ -29,9 +27,9 @@ const DAY: Millis = 24 * 3600 * 1000;
 /// # Errors
 ///
 /// There is no such user, or the store can't be reached.
-pub async fn user(api: &Api, organization: Id, id: Id, immediate: bool) -> Answer<reply::Renewal> {
+pub async fn user(api: &Api, organization: Id, id: Id, how: &Renewal) -> Answer<reply::Renewal> {
     let user = user::find(api, organization, id).await?.record;
-    let renewing = renew(api, vec![user.certificate], immediate, Priority::Normal).await?;
+    let renewing = renew(api, vec![user.certificate], how, Priority::Normal).await?;
     api.note(format!("The certificate of user {} is being renewed.", user.name)).await;
     Ok(renewing)
 }
@@ -41,11 +39,11 @@ pub async fn user(api: &Api, organization: Id, id: Id, immediate: bool) -> Answe
 /// # Errors
 ///
 /// There is no such organisation, or the store can't be reached.
-pub async fn organization(api: &Api, id: Id, immediate: bool) -> Answer<reply::Renewal> {
+pub async fn organization(api: &Api, id: Id, how: &Renewal) -> Answer<reply::Renewal> {
     let organization = user::organization(api, id).await?;
     let users = api.bus.list::<User>(Query::by("by_organization").equal(id)).await?;
     let certificates = users.into_iter().map(|user| user.record.certificate).collect();
-    let renewing = renew(api, certificates, immediate, Priority::Low).await?;
+    let renewing = renew(api, certificates, how, Priority::Low).await?;
     api.note(format!("The certificates of all users of organization {} are being renewed.", organization.name)).await;
     Ok(renewing)
 }
@@ -55,10 +53,10 @@ pub async fn organization(api: &Api, id: Id, immediate: bool) -> Answer<reply::R
 /// # Errors
 ///
 /// There is no such server, it has no certificate, or the store can't be reached.
-pub async fn server(api: &Api, id: Id, immediate: bool) -> Answer<reply::Renewal> {
+pub async fn server(api: &Api, id: Id, how: &Renewal) -> Answer<reply::Renewal> {
     let server = api.have::<Server>(id, "server").await?.record;
     let certificate = server.certificate.ok_or_else(no_certificate)?;
-    let renewing = renew(api, vec![certificate], immediate, Priority::Normal).await?;
+    let renewing = renew(api, vec![certificate], how, Priority::Normal).await?;
     api.note(format!("The certificate of server {} is being renewed.", server.name)).await;
     Ok(renewing)
 }
@@ -67,21 +65,22 @@ fn no_certificate() -> No {
     No::bad("server_no_certificate", "The server has no certificate: attach an organization first.")
 }
 
-async fn renew(api: &Api, certificates: Vec<Id>, immediate: bool, priority: Priority) -> Answer<reply::Renewal> {
+async fn renew(api: &Api, certificates: Vec<Id>, how: &Renewal, priority: Priority) -> Answer<reply::Renewal> {
     let now = api.now().await?;
     let renewing = certificates.len() as u64;
-    let job = |certificate| {
-        let work = Work::Renew { certificate, immediate };
-        Job::new(key(certificate), work, priority, now)
-    };
-    let jobs: Vec<Job> = certificates.iter().copied().map(job).collect();
+    let jobs: Vec<Job> = certificates.iter().map(|one| Job::new(key(*one), work(*one, how), priority, now)).collect();
     let done = enqueue(&api.bus, jobs).await?;
-    if immediate && done.there > 0 {
+    if (how.immediate || how.compromised) && done.there > 0 {
         for certificate in certificates {
-            hasten(api, certificate).await?;
+            hasten(api, certificate, how).await?;
         }
     }
     Ok(reply::Renewal { renewing })
+}
+
+const fn work(certificate: Id, how: &Renewal) -> Work {
+    let Renewal { immediate, compromised } = *how;
+    Work::Renew { certificate, immediate: immediate || compromised, compromised }
 }
 
 /// The idempotency key of a certificate's renewal.
@@ -90,10 +89,13 @@ fn key(certificate: Id) -> String {
 }
 
 /// A renewal that was to leave the old certificate good for a while is to revoke it at once.
-async fn hasten(api: &Api, certificate: Id) -> Answer<()> {
+async fn hasten(api: &Api, certificate: Id, how: &Renewal) -> Answer<()> {
     for _ in 0..5 {
         let Some(mut job) = api.bus.get::<Job>(key(certificate)).await? else { return Ok(()) };
-        job.record.work = Work::Renew { certificate, immediate: true };
+        if matches!(job.record.work, Work::Renew { compromised: true, .. }) {
+            return Ok(());
+        }
+        job.record.work = work(certificate, how);
         match api.bus.update(&mut job).await {
             // It was begun, or ended: look again.
             Err(Failure::Refused { .. }) => {}
@@ -120,7 +122,7 @@ pub async fn in_time(api: &Api, organization: Id, id: Id) -> Answer<User> {
         return Ok(user);
     }
     let mut watch = api.watch(&[Kind::User], PATIENCE);
-    renew(api, vec![user.certificate], false, Priority::High).await?;
+    renew(api, vec![user.certificate], &Renewal::default(), Priority::High).await?;
     loop {
         let job = api.bus.get::<Job>(key(user.certificate)).await?;
         let after = user::find(api, organization, id).await?.record;
@@ -184,14 +186,4 @@ pub async fn next_end(api: &Api) -> Answer<Option<Millis>> {
             (None, None) => return Ok(None),
         }
     }
-}
-
-/// The signed list of an organisation's revoked certificates.
-///
-/// # Errors
-///
-/// There is none, or the store can't be reached.
-pub async fn crl(api: &Api, organization: Id) -> Answer<reply::Crl> {
-    let list = api.have::<Crl>(organization, "list of revoked certificates").await?.record;
-    Ok(reply::Crl { name: format!("{organization}.crl"), bytes: list.der.0 })
 }

@@ -2,7 +2,7 @@
 
 use axum::response::Response;
 use culvert_contract::body::RouteChange;
-use culvert_contract::reply::{self, Empty, Listed, Null};
+use culvert_contract::reply::{self, Done, Empty, Listed, Null};
 use culvert_contract::{self as contract, Endpoint, RouteName};
 use culvert_model::record::Organization;
 use ipnet::IpNet;
@@ -15,8 +15,8 @@ use crate::profile::{self, link};
 use crate::server::{Scene, route};
 use crate::work::{job, pool, task};
 use crate::{
-    administrator, calendar, cluster, event, host, organization, overview, renewal, robots, server, session, settings,
-    user,
+    administrator, calendar, cluster, crl, event, host, organization, overview, renewal, robots, server, session,
+    settings, user,
 };
 
 type Result<E> = Answer<Outcome<<E as Endpoint>::Reply>>;
@@ -134,7 +134,11 @@ handlers! {
     ServerRead => |api, asked| Ok(server::show(api, api.have(asked.path.0, "server").await?.record).await?.into());
     ServerCreate => |api, asked| Ok(server::show(api, server::create(api, &asked.body).await?).await?.into());
     ServerUpdate => |api, asked| {
-        Ok(server::show(api, server::update(api, asked.path.0, &asked.body).await?).await?.into())
+        Ok(match server::update(api, asked.path.0, &asked.body).await? {
+            Done::Now(server) => Done::Now(server::show(api, server).await?),
+            Done::Later(background) => Done::Later(background),
+        }
+        .into())
     };
     ServerDelete => |api, asked| {
         server::remove(api, asked.path.0).await?;
@@ -260,16 +264,16 @@ handlers! {
         Ok(Empty {}.into())
     };
     PoolList => |api, _| Ok(pool::list(api).await?.into());
-    OrganizationCrl => |api, asked| Ok(renewal::crl(api, asked.path.0).await?.into());
+    OrganizationCrl => |api, asked| Ok(crl::read(api, asked.path.0).await?.into());
     OrganizationRenew => |api, asked| {
-        Ok(renewal::organization(api, asked.path.0, asked.body.immediate).await?.into())
+        Ok(renewal::organization(api, asked.path.0, &asked.body).await?.into())
     };
     UserCertificates => |api, asked| Ok(renewal::of_user(api, asked.path.0, asked.path.1).await?.into());
     UserRenew => |api, asked| {
-        Ok(renewal::user(api, asked.path.0, asked.path.1, asked.body.immediate).await?.into())
+        Ok(renewal::user(api, asked.path.0, asked.path.1, &asked.body).await?.into())
     };
     ServerCertificates => |api, asked| Ok(renewal::of_server(api, asked.path.0).await?.into());
-    ServerRenew => |api, asked| Ok(renewal::server(api, asked.path.0, asked.body.immediate).await?.into());
+    ServerRenew => |api, asked| Ok(renewal::server(api, asked.path.0, &asked.body).await?.into());
     ClusterRead => |api, _| Ok(cluster::read(api).await?.into());
     ClusterUpdate => |api, asked| Ok(cluster::update(api, asked.caller()?, &asked.body).await?.into());
 }

@@ -1,20 +1,22 @@
 //! Which headers pass, in either direction. All others stay outside.
 
 use http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, HOST, HeaderName, LOCATION,
-    REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, ETAG, HOST, HeaderName,
+    IF_NONE_MATCH, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
+    X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue};
 
 /// The headers that go inward, with the longest value that each may have. The HMAC headers are longer than the
 /// contract needs, so that the api, which cuts them, decides.
-const INWARD: [(HeaderName, usize); 6] = [
+const INWARD: [(HeaderName, usize); 7] = [
     (HeaderName::from_static("auth-token"), 256),
     (HeaderName::from_static("auth-timestamp"), 64),
     (HeaderName::from_static("auth-nonce"), 256),
     (HeaderName::from_static("auth-signature"), 512),
     (HeaderName::from_static("csrf-token"), 256),
     (COOKIE, 4096),
+    (IF_NONE_MATCH, 256),
 ];
 
 /// The client's address, set by the proxy.
@@ -26,8 +28,8 @@ pub const ASKED: HeaderName = HeaderName::from_static("culvert-host");
 pub const CACHED: HeaderName = HeaderName::from_static("culvert-cached");
 
 /// The headers that come outward.
-const OUTWARD: [HeaderName; 7] =
-    [CONTENT_TYPE, CONTENT_DISPOSITION, SET_COOKIE, CACHE_CONTROL, RETRY_AFTER, LOCATION, CACHED];
+const OUTWARD: [HeaderName; 8] =
+    [CONTENT_TYPE, CONTENT_DISPOSITION, SET_COOKIE, CACHE_CONTROL, ETAG, RETRY_AFTER, LOCATION, CACHED];
 
 /// A header of the client's is too long: its name.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,20 +1,24 @@
 //! The record of a job that is held, and writing under its claim.
 
+use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
 use culvert_keys::Made;
-use culvert_model::record::{Job, JobState};
+use culvert_model::record::{Job, JobState, Progress};
 use culvert_model::{Kind, Millis};
 use culvert_records::{BATCH, Claim, Failure, Guard, Refusal, Stored, Write, delete, update};
 use tokio::sync::watch;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::Desk;
 use crate::work::{self, Trouble};
 
 /// Between two looks for what is not there: the store, or what another job makes.
 pub const PAUSE: Duration = Duration::from_millis(100);
+
+/// How often it is written down how far a job is.
+pub const TELL: Duration = Duration::from_secs(1);
 
 /// What becomes of a record that is changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,10 +35,26 @@ pub struct Claimed {
     /// As it is in the store, as far as we know.
     pub job: Stored<Job>,
     /// The epoch under which it is held, at any time.
-    pub epochs: watch::Receiver<Option<u64>>,
+    epochs: watch::Receiver<Option<u64>>,
+    /// Writes of the result that are not written yet.
+    waiting: Vec<Write>,
+    /// Hears of each batch of them that is.
+    headway: watch::Sender<()>,
+    /// When it was last written down how far that is.
+    told: Option<Instant>,
 }
 
 impl Claimed {
+    /// This job, held under these epochs.
+    pub fn new(desk: Arc<Desk>, job: Stored<Job>, epochs: watch::Receiver<Option<u64>>) -> Self {
+        Self { desk, job, epochs, waiting: Vec::new(), headway: watch::Sender::new(()), told: None }
+    }
+
+    /// Hears of each part of the result that is written.
+    pub fn headway(&self) -> watch::Receiver<()> {
+        self.headway.subscribe()
+    }
+
     /// The job's id.
     pub fn id(&self) -> &str {
         &self.job.record.id
@@ -60,38 +80,60 @@ impl Claimed {
         }
     }
 
-    /// The result, if there is one, and the job's removal: all or none, and only while the job is ours. What doesn't fit
-    /// into one batch comes before, under the same guard.
+    /// The result, if there is one, and the job's removal: all or none, and only while the job is ours. What the work put
+    /// before, or doesn't fit into one batch, comes before, under the same guard.
     pub async fn finish(&mut self, made: Option<&[Made]>) -> Result<(), Trouble> {
         loop {
-            let guard = self.guard().await;
-            let writes = match made {
-                None => Ok(Vec::new()),
-                Some(made) => work::writes(&self.desk, &self.job.record, made).await,
-            };
-            let mut writes = match writes {
-                Err(Trouble::Away) => {
-                    sleep(PAUSE).await;
-                    continue;
-                }
-                writes => writes?,
-            };
-            writes.push(delete::<Job>(self.id(), guard.clone()));
-            match self.commit(writes, &guard).await {
-                Ok(()) => return Ok(()),
-                Err(failure) => self.again(failure).await?,
+            match self.try_finish(made).await {
+                Err(Trouble::Away) => sleep(PAUSE).await,
+                Err(Trouble::Unwritten(failure)) => self.again(failure).await?,
+                done => return done,
             }
         }
     }
 
-    /// Writes batch by batch, each only if the job is as the guard says.
-    async fn commit(&self, mut writes: Vec<Write>, guard: &Guard) -> Result<(), Failure> {
-        while writes.len() > BATCH {
-            let rest = writes.split_off(BATCH - 1);
-            writes.push(Write::Check { kind: Kind::Job, id: self.id().into(), guard: guard.clone() });
-            self.desk.bus.write(std::mem::replace(&mut writes, rest)).await?;
+    async fn try_finish(&mut self, made: Option<&[Made]>) -> Result<(), Trouble> {
+        let guard = self.guard().await;
+        self.waiting.clear();
+        if let Some(made) = made {
+            let writes = work::writes(self, made).await?;
+            // They stay together, and with the job's removal, if they fit into one batch.
+            self.flush(BATCH.saturating_sub(1 + writes.len()), None).await?;
+            self.put(writes, None).await?;
         }
-        self.desk.bus.write(writes).await.map(drop)
+        let mut last = mem::take(&mut self.waiting);
+        // What was written before may have told how far it is.
+        last.push(delete::<Job>(self.id(), Guard { revision: Some(self.job.revision), ..guard }));
+        self.desk.bus.write(last).await.map(drop).map_err(Trouble::Unwritten)
+    }
+
+    /// Takes on writes of the result. As soon as there are more than fit into one batch, the first are written, while the
+    /// job is ours; with them, now and then, how far it is.
+    pub async fn put(&mut self, writes: Vec<Write>, progress: Option<Progress>) -> Result<(), Trouble> {
+        self.waiting.extend(writes);
+        self.flush(BATCH - 1, progress).await
+    }
+
+    /// Writes until so many are left at most.
+    async fn flush(&mut self, left: usize, progress: Option<Progress>) -> Result<(), Trouble> {
+        while self.waiting.len() > left {
+            let guard = self.guard().await;
+            let mut batch: Vec<_> = self.waiting.drain(..self.waiting.len().min(BATCH - 1)).collect();
+            let tells = progress.is_some() && self.told.is_none_or(|told| told.elapsed() >= TELL);
+            let job = Job { progress: progress.or(self.job.record.progress), ..self.job.record.clone() };
+            batch.push(match tells {
+                true => update(&job, guard),
+                false => Write::Check { kind: Kind::Job, id: self.id().into(), guard },
+            });
+            let revisions = self.desk.bus.write(batch).await.map_err(Trouble::Unwritten)?;
+            if tells {
+                self.told = Some(Instant::now());
+                self.job.record = job;
+                self.job.revision = revisions.last().copied().unwrap_or_default();
+            }
+            self.headway.send_replace(());
+        }
+        Ok(())
     }
 
     /// Changes the job, or removes it, while it is ours. If it dies of that or is removed, what it did is taken back.

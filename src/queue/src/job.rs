@@ -11,20 +11,17 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
 use crate::choice::Wish;
-use crate::claimed::{Claimed, PAUSE, Then};
+use crate::claimed::{Claimed, PAUSE, TELL, Then};
 use crate::fate::{ATTEMPTS, Fate, backoff, fate};
 use crate::thread::Threads;
 use crate::work::{self, Need, Trouble};
 use crate::{Desk, TERMS};
 
-/// How long reading what a job needs may take, and writing what came of it: for a store that is away.
+/// How long reading what a job needs may take, and each batch of what came of it: for a store that is away.
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// How long what another job makes is waited for: a CA takes milliseconds, and was enqueued before its certificates.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-/// How often it is written down how far a job is.
-const TELL: Duration = Duration::from_secs(1);
 
 /// How the work on a job ended for this process.
 enum End {
@@ -46,7 +43,7 @@ pub async fn run(desk: Arc<Desk>, found: Stored<Job>, wish: watch::Receiver<Wish
         Err(failure) => return tracing::debug!(job = found.record.id, %failure, "could not claim"),
     };
     let control = Control::default();
-    let claimed = Claimed { desk, job, epochs: hold.epochs() };
+    let claimed = Claimed::new(desk, job, hold.epochs());
     let before = claimed.job.record.begun;
     let (wishes, threads) = (wish.clone(), Threads::new());
     let reins = control.clone();
@@ -64,6 +61,20 @@ pub async fn run(desk: Arc<Desk>, found: Stored<Job>, wish: watch::Receiver<Wish
     }
     drop(attempt);
     threads.end().await;
+}
+
+/// Ends what makes no headway for too long: much takes long in any case.
+async fn patient(
+    mut headway: watch::Receiver<()>,
+    work: impl Future<Output = Result<(), Trouble>>,
+) -> Result<(), Trouble> {
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            done = &mut work => return done,
+            news = timeout(LIMIT, headway.changed()) => drop(news.map_err(|_| Trouble::Away)?),
+        }
+    }
 }
 
 fn lost(found: &Stored<Job>) -> End {
@@ -122,6 +133,7 @@ impl Attempt<'_> {
             Err(Trouble::Failed(why)) => why,
             Err(Trouble::NotYet(why)) => why.into(),
             Err(Trouble::Away) => "The database could not be reached.".into(),
+            Err(Trouble::Unwritten(failure)) => failure.to_string(),
         };
         tracing::warn!(job = id, attempt = self.claimed.job.record.attempts, why, "failed");
         let _ = timeout(LIMIT, self.fail(&why)).await;
@@ -140,7 +152,7 @@ impl Attempt<'_> {
             }
             Need::Make(recipes) => Some(self.make(recipes).await?),
         };
-        timeout(LIMIT, self.claimed.finish(made.as_deref())).await.map_err(|_| Trouble::Away)?
+        patient(self.claimed.headway(), self.claimed.finish(made.as_deref())).await
     }
 
     /// Counts the attempt, before anything is done that could bring the process down; or ends the job, if it is not to be

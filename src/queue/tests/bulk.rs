@@ -14,11 +14,11 @@ use culvert_bus::store::mongo::Mongo;
 use culvert_model::record::{
     Address, Certificate, CertificateKey, Job, NewUser, Priority, Server, Settings, User, Work,
 };
-use culvert_model::{Cipher, Digest, HostId, Id, KeyKind, Port, Protocol, Role};
+use culvert_model::{HostId, Id, KeyKind, Role};
 use culvert_records::{Bus, Query, insert, update};
 use kit::process::Process;
 use kit::proxy::{Moment, Proxy};
-use kit::{Site, job, jobs, until, with_ca};
+use kit::{Site, job, jobs, server, until, with_ca};
 use mongod::ReplicaSet;
 
 const CHUNKS: usize = 16;
@@ -59,48 +59,6 @@ fn user(number: usize) -> NewUser {
         bypass_secondary: false,
         dns_servers: None,
         dns_suffix: None,
-    }
-}
-
-fn server(organization: Id) -> Server {
-    Server {
-        id: Id::new(),
-        name: "s".into(),
-        online: false,
-        started: None,
-        network: "10.50.0.0/20".parse().expect("a network"),
-        bind_address: None,
-        protocol: Protocol::Udp,
-        port: Port::try_from(1194).expect("a port"),
-        organizations: vec![organization],
-        hosts: Vec::new(),
-        standby: Vec::new(),
-        replica_count: 1,
-        routes: Vec::new(),
-        certificate: None,
-        groups: Vec::new(),
-        dns_servers: Vec::new(),
-        search_domain: None,
-        cipher: Cipher::Aes256,
-        hash: Digest::Sha256,
-        dh_param_bits: 2048,
-        dh_params: None,
-        network_lock: None,
-        multi_device: false,
-        inter_client: true,
-        restrict_routes: true,
-        otp_auth: false,
-        ping_interval: 10,
-        ping_timeout: 60,
-        inactive_timeout: None,
-        session_timeout: None,
-        max_clients: 2000,
-        max_devices: 0,
-        tun_mtu: None,
-        mss_fix: None,
-        debug: false,
-        block_outside_dns: false,
-        pre_connect_msg: None,
     }
 }
 

@@ -64,7 +64,7 @@ impl World {
     }
 
     async fn renewed(&self, user: &User, immediate: bool) -> User {
-        let work = Work::Renew { certificate: user.certificate, immediate };
+        let work = Work::Renew { certificate: user.certificate, immediate, compromised: false };
         self.done(job(&format!("renew/{}", user.certificate), work, Priority::Normal)).await;
         self.cluster.api().get::<User>(user.id).await.expect("the bus answers").expect("a user").record
     }
@@ -191,7 +191,13 @@ async fn a_renewal_that_nobody_needs_any_more_does_nothing() {
     let after = world.renewed(&before, false).await;
     assert_eq!(world.renewed(&before, false).await, after, "it was renewed already");
     world.cluster.api().delete::<User>(after.id).await.expect("it is there");
-    world.done(job("again", Work::Renew { certificate: after.certificate, immediate: true }, Priority::Normal)).await;
+    world
+        .done(job(
+            "again",
+            Work::Renew { certificate: after.certificate, immediate: true, compromised: false },
+            Priority::Normal,
+        ))
+        .await;
     let all = world.cluster.certificates(world.organization, Purpose::Client, CertificateState::Taken).await;
     assert_eq!((all.len(), world.revoked().await.len()), (2, 0));
 }
@@ -286,8 +292,14 @@ async fn what_has_expired_leaves_the_list_after_one_more() {
     let world = World::new().await;
     let now = world.now().await;
     let organization = world.organization;
-    let revocation =
-        Revocation { id: format!("{organization}-0a"), organization, serial: "0a".into(), since: now, expires: now };
+    let revocation = Revocation {
+        id: format!("{organization}-0a"),
+        organization,
+        serial: "0a".into(),
+        since: now,
+        expires: now,
+        reason: None,
+    };
     world.cluster.api().insert(&revocation).await.expect("a new revocation");
     let number = openssl::bn::BigNum::from_u32(10).and_then(|number| number.to_asn1_integer()).expect("a number");
     for (round, listed) in [(1, true), (2, false)] {

@@ -5,12 +5,11 @@
 //! What was refreshed in between stays; who was paused and lost the reservation changes nothing any more.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::marker::PhantomData;
 use std::time::Duration;
 
 use culvert_model::record::Log;
 use culvert_model::{HostId, Id, Millis, Record};
-use culvert_records::{BATCH, Bus, Claim, Failure, Guard, Kept, Key, Query, Stored, Write, delete, insert};
+use culvert_records::{BATCH, Bus, Claim, Failure, Guard, Kept, Key, Pages, Query, Stored, Write, delete, insert};
 use tokio::time::sleep;
 
 /// So many records are changed together: half a batch, so that there is room for the conditions.
@@ -40,7 +39,7 @@ pub struct Desk<'a> {
 impl Desk<'_> {
     /// The records of a query, page by page.
     pub fn pages<T: Record>(&self, query: Query) -> Pages<'_, T> {
-        Pages { bus: self.bus, rest: Some(query), kind: PhantomData }
+        self.bus.pages(query)
     }
 
     /// All records of a query: for kinds of which a cluster has few, like its hosts and servers.
@@ -201,29 +200,4 @@ pub fn unless_changed<T: Record>(seen: &Stored<T>) -> Write {
 fn removal<T: Record>(seen: &[Stored<T>], on: &[Write]) -> Vec<Write> {
     let removals = seen.iter().map(|stored| delete::<T>(stored.record.id(), stored.unchanged()));
     on.iter().cloned().chain(removals).collect()
-}
-
-/// The pages of a query, as the store has them: what the bus remembers of an outage's beginning is no ground to act on.
-#[derive(Debug)]
-pub struct Pages<'a, T> {
-    bus: &'a Bus,
-    rest: Option<Query>,
-    kind: PhantomData<fn() -> T>,
-}
-
-impl<T: Record> Pages<'_, T> {
-    /// The next page; nothing behind the last one.
-    ///
-    /// # Errors
-    ///
-    /// The store can't be reached.
-    pub async fn next(&mut self) -> Result<Option<Vec<Stored<T>>>, Failure> {
-        let Some(query) = self.rest.take() else { return Ok(None) };
-        let page = self.bus.find::<T>(query.clone()).await?;
-        if page.cached {
-            return Err(Failure::Unavailable);
-        }
-        self.rest = page.next.map(|next| query.after(Some(next)));
-        Ok(Some(page.items))
-    }
 }

@@ -14,6 +14,7 @@ mod view;
 use std::iter;
 
 use culvert_contract::body::ServerChange;
+use culvert_contract::reply::Done;
 use culvert_model::Bytes;
 use culvert_model::Id;
 use culvert_model::record::{Address, Job, Output, Priority, Server, ServerKey, Work};
@@ -70,12 +71,12 @@ pub async fn create(api: &Api, change: &ServerChange) -> Answer<Server> {
     Ok(server)
 }
 
-/// Changes a server. A change of its network waits for the addresses of its users.
+/// Changes a server. A change of its network waits a while for the addresses of its users.
 ///
 /// # Errors
 ///
 /// It may not be so, is not there, or the store can't be reached.
-pub async fn update(api: &Api, id: Id, change: &ServerChange) -> Answer<Server> {
+pub async fn update(api: &Api, id: Id, change: &ServerChange) -> Answer<Done<Server>> {
     let others = neighbours(api).await?;
     let host = api.host().await?;
     for _ in 0..5 {
@@ -92,7 +93,7 @@ pub async fn update(api: &Api, id: Id, change: &ServerChange) -> Answer<Server> 
                 api.note(format!("Server {} was changed.", server.name)).await;
                 return match job {
                     Some(job) => moving::wait(api, id, &job).await,
-                    None => Ok(server),
+                    None => Ok(Done::Now(server)),
                 };
             }
             Err(no) if no.status == StatusCode::CONFLICT => {}

@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use culvert_contract::reply::{Background, Done};
 use culvert_model::network::room;
-use culvert_model::record::{Address, Job, Priority, Server, Work};
+use culvert_model::record::{Address, Job, Priority, Server, User, Work};
 use culvert_model::{Id, Kind};
 use culvert_records::Query;
 use http::StatusCode;
@@ -12,28 +13,22 @@ use http::StatusCode;
 use crate::answer::{Answer, No};
 use crate::api::Api;
 use crate::random;
+use crate::server::network::fitting;
 
-/// How long one waits for the addresses.
-const PATIENCE: Duration = Duration::from_secs(50);
+/// How long one waits for the addresses: most clients wait for half a minute.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What is to be written of a server that is to be `new`: with the job, if its addresses are to be moved.
 ///
 /// # Errors
 ///
-/// They do not fit into the new network, or the store can't be reached.
+/// Its users do not fit into the new network, or the store can't be reached.
 pub async fn prepare(api: &Api, old: &Server, new: Server) -> Answer<(Server, Option<Job>)> {
     if new.network == old.network {
         return Ok((new, None));
     }
     let given = api.bus.count::<Address>(Query::by("by_address").equal(new.id)).await?;
-    let room = room(new.network);
-    if given > room {
-        let text = format!(
-            "The network {} has addresses for {room} clients, but {given} are given away on this server. Nothing was changed: choose a larger one.",
-            new.network
-        );
-        return Err(No::field("network", "network_too_small", text));
-    }
+    fits(api, &new, given).await?;
     if given == 0 {
         return Ok((new, None));
     }
@@ -43,22 +38,47 @@ pub async fn prepare(api: &Api, old: &Server, new: Server) -> Answer<(Server, Op
     Ok((locked, Some(Job::new(id, work, Priority::High, api.now().await?))))
 }
 
-/// The server in its new network.
+/// Whether the server's network has room for its users, of whom some may have several addresses and some none yet.
+async fn fits(api: &Api, server: &Server, given: u64) -> Answer<()> {
+    let mut users = 0;
+    for organization in &server.organizations {
+        users += api.bus.count::<User>(Query::by("by_organization").equal(*organization)).await?;
+    }
+    let (room, wanted) = (room(server.network), given.max(users));
+    if wanted <= room {
+        return Ok(());
+    }
+    let advice = match fitting(wanted) {
+        Some(prefix) => format!("choose a /{prefix} or larger"),
+        None => "no network is large enough for that: detach an organization".into(),
+    };
+    let text = format!(
+        "The network {} has addresses for {room} clients, but {wanted} are needed: the server has {users} users, to \
+         whom {given} addresses are given. Nothing was changed: {advice}.",
+        server.network
+    );
+    Err(No::field("network", "network_too_small", text))
+}
+
+/// The server in its new network, or that it is still being moved.
 ///
 /// # Errors
 ///
-/// It was not moved, or not in time, or the store can't be reached.
-pub async fn wait(api: &Api, id: Id, job: &Job) -> Answer<Server> {
+/// It was not moved, or the store can't be reached.
+pub async fn wait(api: &Api, id: Id, job: &Job) -> Answer<Done<Server>> {
     let mut watch = api.watch(&[Kind::Server, Kind::Job], PATIENCE);
     loop {
         let server = api.have::<Server>(id, "server").await?.record;
         if server.network_lock.as_ref() != Some(&job.id) {
             let moved = matches!(job.work, Work::AssignPool { new, .. } if new == server.network);
-            return if moved { Ok(server) } else { Err(unmoved(api, job).await?) };
+            return if moved { Ok(Done::Now(server)) } else { Err(unmoved(api, job).await?) };
         }
         if !watch.next().await {
-            let text = "The addresses of the server's users are still being moved into the new network; until that has ended the server cannot be started. Is a queue process running?";
-            return Err(No::late(text));
+            let status_msg = "The addresses of the server's users are still being moved into the new network. Until that \
+                              has ended the server cannot be started. /v1/jobs shows how far it is, and whether a queue \
+                              process is doing it."
+                .into();
+            return Ok(Done::Later(Background { status: "network_moving", status_msg, job: Some(job.id.clone()) }));
         }
     }
 }

@@ -1,5 +1,8 @@
 //! Which networks and ports servers may have, and choosing free ones (`semantics.md` section f).
 
+use std::net::Ipv4Addr;
+
+use culvert_model::network::room;
 use culvert_model::record::Server;
 use culvert_model::{Port, Protocol};
 use ipnet::Ipv4Net;
@@ -57,6 +60,12 @@ fn allowed(network: Ipv4Net) -> bool {
     SIZES.contains(&network.prefix_len()) && ALLOWED.iter().any(|range| within(range))
 }
 
+/// The prefix length of the smallest network that has addresses for so many clients, if there is any.
+pub fn fitting(clients: u64) -> Option<u8> {
+    let network = |prefix| Ipv4Net::new(Ipv4Addr::UNSPECIFIED, prefix).expect("at most 32 bits");
+    SIZES.rev().find(|prefix| room(network(*prefix)) >= clients)
+}
+
 /// Whether two networks share addresses.
 pub fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
     a.contains(&b) || b.contains(&a)
@@ -69,9 +78,8 @@ pub fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
 /// None is left.
 pub fn choose<'a>(others: impl Iterator<Item = &'a Server>) -> Answer<Ipv4Net> {
     let taken: Vec<Ipv4Net> = others.map(|server| server.network).collect();
-    let network = |number: u32| {
-        Ipv4Net::new(std::net::Ipv4Addr::new(192, 168, number as u8, 0), 24).expect("24 bits are a prefix")
-    };
+    let network =
+        |number: u32| Ipv4Net::new(Ipv4Addr::new(192, 168, number as u8, 0), 24).expect("24 bits are a prefix");
     let free = |number: &u32| taken.iter().all(|other| !overlap(*other, network(*number)));
     for range in [215..250, 15..215] {
         let free: Vec<u32> = range.filter(free).collect();
@@ -107,5 +115,13 @@ mod tests {
         for bad in ["10.20.0.1/24", "10.0.0.0/8", "8.8.8.0/24", "10.0.0.0/30", "10.0.0.0", "fd00::/64", "", "x/24"] {
             assert!(read(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_smallest_that_fits() {
+        for (clients, prefix) in [(0, 29), (5, 29), (6, 28), (253, 24), (254, 23), (4_194_301, 10)] {
+            assert_eq!(fitting(clients), Some(prefix), "{clients}");
+        }
+        assert_eq!(fitting(4_194_302), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Making users: each with a certificate out of the pool, or many of them in the background.
 
 use culvert_contract::body::UserNew;
-use culvert_contract::reply::{UsersBackground, UsersMade};
+use culvert_contract::reply::{self, Background, Done};
 use culvert_model::record::{Certificate, Job, Log, NewUser, Organization, Priority, Settings, User, UserSecret, Work};
 use culvert_model::{Id, KeyKind, Kind, Record};
 use culvert_pool::Stock;
@@ -45,7 +45,7 @@ pub async fn create(api: &Api, id: Id, new: &UserNew) -> Answer<User> {
 ///
 /// As [`create`], or so much is to be made already that nothing is taken on. Those that were made or taken on before
 /// something else failed stay.
-pub async fn create_many(api: &Api, id: Id, new: &[UserNew]) -> Answer<UsersMade> {
+pub async fn create_many(api: &Api, id: Id, new: &[UserNew]) -> Answer<Done<Vec<reply::User>>> {
     let organization = organization(api, id).await?;
     let settings = settings(api).await?;
     new.iter().try_for_each(|new| permitted(new, &settings))?;
@@ -54,13 +54,13 @@ pub async fn create_many(api: &Api, id: Id, new: &[UserNew]) -> Answer<UsersMade
         api.note(format!("{} users are being created in organization {}.", new.len(), organization.name)).await;
         let status_msg =
             format!("{} users are being created in the background and appear one after the other.", new.len());
-        return Ok(UsersMade::Later(UsersBackground { status: "users_background", status_msg }));
+        return Ok(Done::Later(Background { status: "users_background", status_msg, job: None }));
     }
     let mut made = Vec::with_capacity(new.len());
     for new in new {
         made.push(show_whole(api, make(api, &organization, new).await?).await?);
     }
-    Ok(UsersMade::Now(made))
+    Ok(Done::Now(made))
 }
 
 fn permitted(new: &UserNew, settings: &Settings) -> Answer<()> {

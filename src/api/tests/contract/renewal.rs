@@ -1,9 +1,15 @@
 //! Certificates: renewed on demand and where a profile is fetched, revoked, listed.
 
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use culvert_model::Id;
-use culvert_model::record::{Certificate, Crl, Job, Revocation, Server, User, Work};
+use culvert_model::record::{Certificate, Crl, Job, Reason, Revocation, Server, User, Work};
 use culvert_records::Query;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::kit::{Console, World};
 use crate::story::{set_up, text};
@@ -56,7 +62,25 @@ async fn a_user_gets_a_new_certificate() {
     let immediate = json!({ "immediate": true });
     assert_eq!(world.ask(&console, "POST", &renewal, Some(immediate)).await.good(), json!({ "renewing": 1 }));
     until(&world, "three certificates", async || certificates(&world, &console, &of).await.len() == 3).await;
-    assert_eq!(world.api.bus.list::<Revocation>(Query::all()).await.expect("a store").len(), 2);
+    assert_eq!(reasons(&world).await, [Reason::Superseded; 2]);
+
+    // Somebody else may have the key: at once in any case.
+    let compromised = json!({ "compromised": true });
+    assert_eq!(world.ask(&console, "POST", &renewal, Some(compromised)).await.good(), json!({ "renewing": 1 }));
+    until(&world, "four certificates", async || certificates(&world, &console, &of).await.len() == 4).await;
+    let mut expected = vec![Reason::Superseded, Reason::Superseded, Reason::KeyCompromise];
+    assert_eq!(reasons(&world).await, expected);
+    world.ask(&console, "DELETE", &format!("/user/{organization}/{user}"), None).await.good();
+    expected.push(Reason::CessationOfOperation);
+    assert_eq!(reasons(&world).await, expected);
+}
+
+/// Why what was revoked was, in the order of time.
+async fn reasons(world: &World) -> Vec<Reason> {
+    let all = world.api.bus.list::<Revocation>(Query::all()).await.expect("a store");
+    let mut all: Vec<_> = all.into_iter().map(|stored| stored.record).collect();
+    all.sort_by_key(|revocation| revocation.since);
+    all.into_iter().map(|revocation| revocation.reason.expect("it is known")).collect()
 }
 
 fn between<'a>(profile: &'a str, tag: &str) -> &'a str {
@@ -123,7 +147,7 @@ async fn whoever_is_deleted_is_on_the_list() {
 
     // With the organisation its list goes, too.
     world.ask(&console, "DELETE", &format!("/organization/{organization}"), None).await.good();
-    assert_eq!(world.get(&Console::default(), &path).await.status, 404);
+    until(&world, "no list any more", async || world.get(&Console::default(), &path).await.status == 404).await;
     assert!(bus.list::<Revocation>(Query::all()).await.expect("a store").is_empty());
 }
 
@@ -157,6 +181,79 @@ async fn an_organisation_gets_a_job_for_each_user() {
         404
     );
     assert!(world.api.bus.list::<Server>(Query::all()).await.expect("a store").is_empty());
+}
+
+/// Anybody may ask for a list, as often as they like: it is made once, and others hardly notice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flood_of_requests_for_a_list() {
+    const FLOOD: usize = 4_000;
+    let world = Arc::new(World::new().await);
+    let console = world.log_in().await;
+    let _queue = world.start_queue();
+    let made = world.ask(&console, "POST", "/organization", Some(json!({ "name": "o" }))).await.good();
+    let organization = text(&made, "id").to_owned();
+    let path = format!("/v1/organizations/{organization}/crl");
+    let bus = &world.api.bus;
+    let record = async || bus.get::<Crl>(&organization).await.expect("a store");
+    until(&world, "the first list", async || record().await.is_some()).await;
+    world.idle().await;
+    let (before, jobs) = (record().await, world.api.bus.count::<Job>(Query::all()).await.expect("a store"));
+
+    let first = world.get(&Console::default(), &path).await;
+    let alone = others(&world, &console, async {}).await;
+    let mut statuses = BTreeMap::new();
+    let beside = others(&world, &console, async {
+        // So many ask at the same time, again and again.
+        let mut asks = JoinSet::new();
+        for _ in 0..64 {
+            let (world, path, list) = (world.clone(), path.clone(), first.bytes.clone());
+            asks.spawn(async move {
+                let mut all = Vec::new();
+                for _ in 0..FLOOD / 64 {
+                    let answer = world.get(&Console::default(), &path).await;
+                    assert!(answer.status == 503 || answer.bytes == list, "{answer:?}");
+                    all.push(answer.status.as_u16());
+                }
+                all
+            });
+        }
+        for status in asks.join_all().await.into_iter().flatten() {
+            *statuses.entry(status).or_insert(0_usize) += 1;
+        }
+    })
+    .await;
+    println!("{FLOOD} requests: {statuses:?}; others took {alone:?} without them, {beside:?} with them, in the middle");
+    assert!(statuses.keys().all(|status| [200, 503].contains(status)) && statuses[&200] > FLOOD / 2, "{statuses:?}");
+    assert!(beside < alone * 10 + Duration::from_millis(50), "{beside:?}, not {alone:?}");
+    assert_eq!(record().await, before, "no other list was made");
+    assert_eq!(world.api.bus.count::<Job>(Query::all()).await.expect("a store"), jobs);
+
+    // Who has it is told so.
+    let tag = first.headers["etag"].to_str().expect("ASCII");
+    assert_eq!((tag, &first.headers["cache-control"]), ("\"1\"", &"no-cache".parse().expect("a value")));
+    let known = world.send("GET", &path, &[("if-none-match", tag)], None).await;
+    assert!(known.status == 304 && known.bytes.is_empty() && known.headers["etag"] == tag, "{known:?}");
+    let older = world.send("GET", &path, &[("if-none-match", "\"0\"")], None).await;
+    assert_eq!((older.status.as_u16(), older.bytes), (200, first.bytes));
+}
+
+/// How long requests of an administrator take in the middle, as long as something else goes on, and a hundred at least.
+async fn others(world: &World, console: &Console, beside: impl Future<Output = ()>) -> Duration {
+    let mut took = Vec::new();
+    let ended = Cell::new(false);
+    let asking = async {
+        while !ended.get() || took.len() < 100 {
+            let begun = Instant::now();
+            world.get(console, "/organization").await.good();
+            took.push(begun.elapsed());
+        }
+    };
+    tokio::join!(asking, async {
+        beside.await;
+        ended.set(true);
+    });
+    took.sort();
+    took[took.len() / 2]
 }
 
 fn user(organization: Id, number: usize) -> User {

@@ -10,7 +10,7 @@ use crate::body::{
 use crate::path::{JobAction, LongCode, Operation, RouteNetwork, ShortCode};
 use crate::query::{Page, UserFilter};
 use crate::reply;
-use crate::reply::{Empty, Listed, Null};
+use crate::reply::{Done, Empty, Listed, Null};
 
 crate::routes! {
     /// Log in.
@@ -48,7 +48,7 @@ crate::routes! {
     /// Make a user.
     UserCreate: Post "/user/{organization}", path (Id,), access Admin, query (), body UserNew, reply Vec<reply::User>;
     /// Make several users.
-    UserCreateMany: Post "/user/{organization}/multi", path (Id,), access Admin, query (), body Vec<UserNew>, reply reply::UsersMade;
+    UserCreateMany: Post "/user/{organization}/multi", path (Id,), access Admin, query (), body Vec<UserNew>, reply Done<Vec<reply::User>>;
     /// Change a user.
     UserUpdate: Put "/user/{organization}/{user}", path (Id, Id), access Admin, query (), body UserChange, reply reply::User;
     /// Remove a user.
@@ -63,7 +63,7 @@ crate::routes! {
     /// Make a server.
     ServerCreate: Post "/server", path (), access Admin, query (), body ServerChange, reply reply::Server;
     /// Change a server.
-    ServerUpdate: Put "/server/{server}", path (Id,), access Admin, query (), body ServerChange, reply reply::Server;
+    ServerUpdate: Put "/server/{server}", path (Id,), access Admin, query (), body ServerChange, reply Done<reply::Server>;
     /// Remove a server.
     ServerDelete: Delete "/server/{server}", path (Id,), access Admin, query (), body (), reply Empty;
     /// The organisations of a server.

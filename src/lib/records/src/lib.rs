@@ -9,6 +9,7 @@ mod error;
 mod hold;
 mod host;
 mod memory;
+mod pages;
 mod query;
 mod stream;
 mod subscription;
@@ -18,5 +19,6 @@ pub use culvert_wire::bus::{BATCH, Change, Claim, Guard, Keeper, Key, Lease, Ref
 pub use error::{Failure, Kept};
 pub use hold::{Grantor, Hold, Post};
 pub use memory::{is_remembered, note_remembered, remembered};
+pub use pages::Pages;
 pub use query::{Page, Query, Stored, delete, insert, update};
 pub use subscription::{News, Subscription};

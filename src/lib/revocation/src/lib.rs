@@ -6,7 +6,7 @@
 //! can't end it with what it has, and reads them again.
 
 use culvert_jobs::anew;
-use culvert_model::record::{Certificate, CertificateKey, Job, Priority, Revocation, Work};
+use culvert_model::record::{Certificate, CertificateKey, Job, Priority, Reason, Revocation, Work};
 use culvert_model::{Id, Millis};
 use culvert_records::{Bus, Failure, Stored, Write, delete, insert};
 
@@ -36,7 +36,7 @@ fn job(organization: Id, now: Millis) -> Job {
     Job { not_before: now + TOGETHER, ..job }
 }
 
-/// The writes that revoke certificates of an organisation: none for those that have expired or are revoked already.
+/// The writes that revoke certificates of an organisation for this reason: none for those that have expired or are revoked already.
 ///
 /// # Errors
 ///
@@ -45,10 +45,11 @@ pub async fn revocations(
     bus: &Bus,
     organization: Id,
     certificates: &[&Certificate],
+    reason: Reason,
     now: Millis,
 ) -> Result<Vec<Write>, Failure> {
     let mut writes = Vec::new();
-    for revocation in certificates.iter().filter_map(|certificate| Revocation::of(certificate, now)) {
+    for revocation in certificates.iter().filter_map(|certificate| Revocation::of(certificate, now, reason)) {
         if revocation.expires > now && bus.get::<Revocation>(&revocation.id).await?.is_none() {
             writes.push(insert(&revocation));
         }
@@ -59,13 +60,15 @@ pub async fn revocations(
     Ok(writes)
 }
 
-/// The writes that revoke a certificate and remove it. Its key is not among them.
+/// The writes that revoke a certificate and remove it: it was replaced, or nobody needs it any more. Its key is not among
+/// them.
 ///
 /// # Errors
 ///
 /// The store can't be reached.
 pub async fn withdrawal(bus: &Bus, certificate: &Stored<Certificate>, now: Millis) -> Result<Vec<Write>, Failure> {
-    let mut writes = revocations(bus, certificate.record.organization, &[&certificate.record], now).await?;
+    let reason = if certificate.record.replaced.is_some() { Reason::Superseded } else { Reason::CessationOfOperation };
+    let mut writes = revocations(bus, certificate.record.organization, &[&certificate.record], reason, now).await?;
     writes.push(delete::<Certificate>(certificate.record.id, certificate.unchanged()));
     Ok(writes)
 }

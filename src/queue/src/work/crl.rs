@@ -28,8 +28,8 @@ pub async fn writes(desk: &Desk, organization: Id) -> Result<Vec<Write>, Trouble
     let (number, signed) = before.as_ref().map_or((0, 0), |before| (before.record.number, before.record.signed));
     let all = desk.bus.list::<Revocation>(Query::by("by_organization").equal(organization)).await?;
     // A certificate that has expired is on one more list (RFC 5280, section 3.3).
-    let revoked = all.into_iter().map(|stored| stored.record).filter(|revocation| revocation.expires > signed);
-    let revoked: Vec<_> = revoked.map(|revocation| (revocation.serial, revocation.since)).collect();
+    let all = all.into_iter().map(|stored| stored.record);
+    let revoked: Vec<_> = all.filter(|revocation| revocation.expires > signed).collect();
     // It is good as long as the CA is: one that ended before would lock everybody out.
     let der =
         crl(&issuer, &revoked, number + 1, now.saturating_sub(BACKDATED), ends).map_err(|fault| fault.to_string())?;

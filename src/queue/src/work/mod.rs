@@ -15,14 +15,15 @@ mod users;
 
 use culvert_keys::{Issuer, Made, Recipe};
 use culvert_model::Id;
-use culvert_model::record::{CaKey, Job, Organization, Settings, Work};
+use culvert_model::record::{CaKey, Job, Organization, Reason, Settings, Work};
 use culvert_records::{Failure, Write};
 use zeroize::Zeroizing;
 
 use crate::Desk;
+use crate::claimed::Claimed;
 
 /// Why a job was not done.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Trouble {
     /// It is gone, or not open any more.
     Lost,
@@ -30,6 +31,8 @@ pub enum Trouble {
     Away,
     /// Something else has to be made before.
     NotYet(&'static str),
+    /// A batch was not written, or perhaps.
+    Unwritten(Failure),
     /// What went wrong, for people.
     Failed(String),
 }
@@ -72,8 +75,11 @@ pub async fn look(desk: &Desk, job: &Job) -> Result<Need, Trouble> {
 }
 
 /// The writes that make the result visible: none, if it isn't needed any more. What doesn't fit into one batch is
-/// written batch by batch in this order, each under the job's claim; when one of them is refused, this is asked again.
-pub async fn writes(desk: &Desk, job: &Job, made: &[Made]) -> Result<Vec<Write>, Trouble> {
+/// written batch by batch in this order, each under the job's claim, or was so already; when one of them is refused, this
+/// is asked again.
+pub async fn writes(claimed: &mut Claimed, made: &[Made]) -> Result<Vec<Write>, Trouble> {
+    let (shared, job) = (claimed.desk.clone(), claimed.job.record.clone());
+    let (desk, job) = (&*shared, &job);
     match (&job.work, made) {
         (Work::ConsoleCertificate, [Made::Pair(pair)]) => console::writes(desk, pair).await,
         (Work::Ca { organization }, [Made::Pair(pair)]) => ca::writes(desk, *organization, pair).await,
@@ -83,12 +89,13 @@ pub async fn writes(desk: &Desk, job: &Job, made: &[Made]) -> Result<Vec<Write>,
         }
         (Work::DhParams { bits }, [Made::DhParams(der)]) => dh::writes(desk, job, *bits, der).await,
         (Work::Users { organization, users }, made) => users::writes(desk, job, *organization, users, made).await,
-        (Work::AssignPool { server, old, new }, _) => addresses::move_all(desk, job, *server, [*old, *new]).await,
-        (Work::AssignAddresses { server }, _) => addresses::assign_all(desk, *server).await,
+        (Work::AssignPool { server, old, new }, _) => addresses::move_all(claimed, *server, [*old, *new]).await,
+        (Work::AssignAddresses { server }, _) => addresses::assign_all(claimed, *server).await,
         (Work::AssignAddress { server, user }, _) => addresses::assign(desk, *server, *user).await,
         (Work::UnassignAddress { server, user }, _) => addresses::unassign(desk, *server, *user).await,
-        (Work::Renew { certificate, immediate }, [Made::Pair(pair)]) => {
-            renew::writes(desk, *certificate, *immediate, pair).await
+        (Work::Renew { certificate, immediate, compromised }, [Made::Pair(pair)]) => {
+            let reason = if *compromised { Reason::KeyCompromise } else { Reason::Superseded };
+            renew::writes(desk, *certificate, immediate.then_some(reason), pair).await
         }
         (Work::Crl { organization }, []) => crl::writes(desk, *organization).await,
         _ => Ok(Vec::new()),

@@ -1,7 +1,7 @@
 //! A new key pair and certificate for whoever has one already. The old one stays good for a while beside it.
 
 use culvert_keys::Pair;
-use culvert_model::record::{Certificate, CertificateKey, CertificateState, Log, Purpose, Server, User};
+use culvert_model::record::{Certificate, CertificateKey, CertificateState, Log, Purpose, Reason, Server, User};
 use culvert_model::{Bytes, Id, Millis};
 use culvert_records::{Failure, Query, Stored, Write, insert, update};
 
@@ -76,7 +76,8 @@ pub async fn look(desk: &Desk, id: Id) -> Result<Need, Trouble> {
     Ok(Need::Make(certificate::recipes(desk, record, purpose, [subject]).await?))
 }
 
-pub async fn writes(desk: &Desk, certificate: Id, immediate: bool, pair: &Pair) -> Result<Vec<Write>, Trouble> {
+/// With a reason, the old one is revoked at once.
+pub async fn writes(desk: &Desk, certificate: Id, revoked: Option<Reason>, pair: &Pair) -> Result<Vec<Write>, Trouble> {
     let (_, now) = desk.bus.here().await?;
     let Some((mut old, holder)) = found(desk, certificate).await? else { return Ok(Vec::new()) };
     let new = Certificate {
@@ -91,15 +92,16 @@ pub async fn writes(desk: &Desk, certificate: Id, immediate: bool, pair: &Pair) 
         ..old.record.clone()
     };
     let key = CertificateKey { id: new.id, key: Bytes(pair.key.to_vec()) };
-    let mut writes = vec![insert(&holder.log(now, immediate)), insert(&key), insert(&new), holder.takes(new.id)];
-    if immediate {
+    let mut writes =
+        vec![insert(&holder.log(now, revoked.is_some())), insert(&key), insert(&new), holder.takes(new.id)];
+    if let Some(reason) = revoked {
         // Those too that were replaced before and are still good.
         let all = desk.bus.list::<Certificate>(Query::by("by_subject").equal(new.subject)).await?;
         let all: Vec<_> = all.iter().map(|stored| &stored.record).collect();
-        writes.extend(culvert_revocation::revocations(&desk.bus, new.organization, &all, now).await?);
+        writes.extend(culvert_revocation::revocations(&desk.bus, new.organization, &all, reason, now).await?);
     }
     // A task removes it then.
-    old.record.replaced = Some(if immediate { now } else { now + Certificate::GRACE });
+    old.record.replaced = Some(if revoked.is_some() { now } else { now + Certificate::GRACE });
     writes.push(update(&old.record, old.unchanged()));
     Ok(writes)
 }

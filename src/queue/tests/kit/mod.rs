@@ -10,13 +10,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use culvert_bus::server::Server;
+use culvert_bus::server;
 use culvert_bus::store::Store;
 use culvert_bus::store::embedded::Embedded;
 use culvert_model::record::{
-    Certificate, CertificateState, Job, Organization, Priority, Purpose, Settings, User, Work,
+    Certificate, CertificateState, Job, Organization, Priority, Purpose, Server, Settings, User, Work,
 };
-use culvert_model::{HostId, Id, Role};
+use culvert_model::{Cipher, Digest, HostId, Id, Port, Protocol, Role};
 use culvert_records::{Bus, Query};
 use tempfile::TempDir;
 use tokio::net::UnixListener;
@@ -48,7 +48,7 @@ impl<S: Store> Site<S> {
     pub fn socket_of(&self, host: HostId, role: Role) -> PathBuf {
         let socket = self.folder.path().join(format!("{}.sock", Id::new()));
         let listener = UnixListener::bind(&socket).expect("a new name");
-        let server = Server::new(self.store.clone(), None, host, Box::new(move |_| Some(role)));
+        let server = server::Server::new(self.store.clone(), None, host, Box::new(move |_| Some(role)));
         let stop = self.stop.subscribe();
         tokio::spawn(async move { server.serve(&listener, stop).await });
         socket
@@ -166,6 +166,49 @@ pub fn user(organization: Id) -> User {
         network_links: Vec::new(),
         certificate: Id::new(),
         last_active: None,
+    }
+}
+
+/// A server with the network 10.50.0.0/20.
+pub fn server(organization: Id) -> Server {
+    Server {
+        id: Id::new(),
+        name: "s".into(),
+        online: false,
+        started: None,
+        network: "10.50.0.0/20".parse().expect("a network"),
+        bind_address: None,
+        protocol: Protocol::Udp,
+        port: Port::try_from(1194).expect("a port"),
+        organizations: vec![organization],
+        hosts: Vec::new(),
+        standby: Vec::new(),
+        replica_count: 1,
+        routes: Vec::new(),
+        certificate: None,
+        groups: Vec::new(),
+        dns_servers: Vec::new(),
+        search_domain: None,
+        cipher: Cipher::Aes256,
+        hash: Digest::Sha256,
+        dh_param_bits: 2048,
+        dh_params: None,
+        network_lock: None,
+        multi_device: false,
+        inter_client: true,
+        restrict_routes: true,
+        otp_auth: false,
+        ping_interval: 10,
+        ping_timeout: 60,
+        inactive_timeout: None,
+        session_timeout: None,
+        max_clients: 2000,
+        max_devices: 0,
+        tun_mtu: None,
+        mss_fix: None,
+        debug: false,
+        block_outside_dns: false,
+        pre_connect_msg: None,
     }
 }
 

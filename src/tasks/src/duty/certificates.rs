@@ -137,7 +137,7 @@ impl Round<'_> {
 
     async fn server(&mut self, certificate: &Certificate, name: &str, renewable: bool) -> Result<(), Failure> {
         if renewable {
-            let work = Work::Renew { certificate: certificate.id, immediate: false };
+            let work = Work::Renew { certificate: certificate.id, immediate: false, compromised: false };
             self.enqueue(format!("renew/{}", certificate.id), work);
         }
         let what = format!("certificate of server {name}");

@@ -1,7 +1,8 @@
 //! Records for tests.
 
 use culvert_model::record::{
-    Bytes, Certificate, CertificateKey, CertificateState, Organization, Purpose, Revocation, Server, ServerKey, User,
+    Bytes, Certificate, CertificateKey, CertificateState, Organization, Purpose, Reason, Revocation, Server, ServerKey,
+    User,
 };
 use culvert_model::{Cipher, Digest, HostId, Id, Port, Protocol};
 
@@ -130,5 +131,5 @@ pub fn certificate(number: u8) -> Certificate {
 
 /// That the certificate of [`user`] is revoked.
 pub fn revocation(number: u8) -> Revocation {
-    Revocation::of(&certificate(number), 1).expect("it has a serial number")
+    Revocation::of(&certificate(number), 1, Reason::Superseded).expect("it has a serial number")
 }

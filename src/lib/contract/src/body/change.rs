@@ -51,6 +51,8 @@ object! {
     Renewal {
         /// Whether the old one is revoked at once: otherwise it is good for seven more days.
         immediate: bool,
+        /// Whether its key may be in wrong hands: then it is revoked at once in any case, and the list says why.
+        compromised: bool,
     }
 }
 

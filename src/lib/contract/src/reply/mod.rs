@@ -7,6 +7,7 @@ mod server;
 mod user;
 mod work;
 
+use bytes::Bytes;
 use serde::Serialize;
 
 pub use access::{Admin, AdminListItem, Authenticated, LoggedIn, Organization, OrganizationPage, State};
@@ -15,7 +16,6 @@ pub use cluster::{Event, Host, HostPage, LogEntry, Logs, Status, Usage};
 pub use server::{Route, RouteListItem, Server, ServerHost, ServerOrg, ServerOutput, ServerPage, ServerStatus};
 pub use user::{
     KeyLink, PortForward, Profiles, User, UserDetail, UserDevice, UserList, UserPage, UserSearch, UserServer,
-    UsersBackground, UsersMade,
 };
 pub use work::{Cluster, Job, JobState, Pool, Task};
 
@@ -36,19 +36,25 @@ pub trait Reply: Send + 'static {
         http::StatusCode::OK
     }
 
+    /// What tells it from an earlier one (RFC 9110, section 8.8.3), for answers that are worth being kept: who has it
+    /// already is told just that.
+    fn tag(&self) -> Option<String> {
+        None
+    }
+
     /// The bytes.
-    fn into_bytes(self) -> Vec<u8>;
+    fn into_bytes(self) -> Bytes;
 }
 
-fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
-    serde_json::to_vec(value).expect("keys are text and no value refuses to be written")
+fn to_json<T: Serialize>(value: &T) -> Bytes {
+    serde_json::to_vec(value).expect("keys are text and no value refuses to be written").into()
 }
 
 /// Answers that are JSON.
 macro_rules! json {
     ($($type:ty),+ $(,)?) => {
         $(impl crate::Reply for $type {
-            fn into_bytes(self) -> Vec<u8> {
+            fn into_bytes(self) -> bytes::Bytes {
                 crate::reply::to_json(&self)
             }
         })+
@@ -67,14 +73,14 @@ pub struct Null;
 json!(Empty, Null, Settings, Cluster, Renewal, OrganizationPage, HostPage, ServerPage, Usage);
 
 impl<T: Serialize + Send + 'static> Reply for Vec<T> {
-    fn into_bytes(self) -> Vec<u8> {
+    fn into_bytes(self) -> Bytes {
         to_json(&self)
     }
 }
 
 impl Reply for () {
-    fn into_bytes(self) -> Vec<u8> {
-        Vec::new()
+    fn into_bytes(self) -> Bytes {
+        Bytes::new()
     }
 }
 
@@ -89,7 +95,39 @@ pub enum Listed<T, P> {
 }
 
 impl<T: Serialize + Send + 'static, P: Serialize + Send + 'static> Reply for Listed<T, P> {
-    fn into_bytes(self) -> Vec<u8> {
+    fn into_bytes(self) -> Bytes {
+        to_json(&self)
+    }
+}
+
+/// What was done, or goes on in the background.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Done<T> {
+    /// This is how it is now.
+    Now(T),
+    /// It takes longer: status 202.
+    Later(Background),
+}
+
+/// What goes on in the background.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Background {
+    /// What it is, for programs.
+    pub status: &'static str,
+    /// What that means and where it can be looked at, for people.
+    pub status_msg: String,
+    /// The id of the job in `/v1/jobs`, if it is one job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+}
+
+impl<T: Serialize + Send + 'static> Reply for Done<T> {
+    fn status(&self) -> http::StatusCode {
+        if matches!(self, Self::Now(_)) { http::StatusCode::OK } else { http::StatusCode::ACCEPTED }
+    }
+
+    fn into_bytes(self) -> Bytes {
         to_json(&self)
     }
 }
@@ -112,8 +150,8 @@ macro_rules! file {
                 Some(&self.name)
             }
 
-            fn into_bytes(self) -> Vec<u8> {
-                self.bytes
+            fn into_bytes(self) -> Bytes {
+                self.bytes.into()
             }
         }
     };
@@ -129,9 +167,31 @@ file! {
     Profile, "application/ovpn"
 }
 
-file! {
-    /// A list of revoked certificates, DER.
-    Crl, "application/pkix-crl"
+/// A list of revoked certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Crl {
+    /// The name under which it is saved.
+    pub name: String,
+    /// Its number, which rises with each list.
+    pub number: u64,
+    /// The list, DER.
+    pub der: Bytes,
+}
+
+impl Reply for Crl {
+    const CONTENT_TYPE: &'static str = "application/pkix-crl";
+
+    fn file_name(&self) -> Option<&str> {
+        Some(&self.name)
+    }
+
+    fn tag(&self) -> Option<String> {
+        Some(format!("\"{}\"", self.number))
+    }
+
+    fn into_bytes(self) -> Bytes {
+        self.der
+    }
 }
 
 macro_rules! text {
@@ -143,8 +203,8 @@ macro_rules! text {
         impl Reply for $name {
             const CONTENT_TYPE: &'static str = $media;
 
-            fn into_bytes(self) -> Vec<u8> {
-                self.0.into_bytes()
+            fn into_bytes(self) -> Bytes {
+                self.0.into()
             }
         }
     };

@@ -169,35 +169,6 @@ pub enum UserList {
     Search(UserSearch),
 }
 
-/// Many users are being made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct UsersBackground {
-    /// `users_background`.
-    pub status: &'static str,
-    /// For people.
-    pub status_msg: String,
-}
-
-/// Users that were made, or are being made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum UsersMade {
-    /// These.
-    Now(Vec<User>),
-    /// It takes longer: status 202.
-    Later(UsersBackground),
-}
-
-impl crate::Reply for UsersMade {
-    fn status(&self) -> http::StatusCode {
-        if matches!(self, Self::Now(_)) { http::StatusCode::OK } else { http::StatusCode::ACCEPTED }
-    }
-
-    fn into_bytes(self) -> Vec<u8> {
-        super::to_json(&self)
-    }
-}
-
 /// A link to a user's profiles.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct KeyLink {

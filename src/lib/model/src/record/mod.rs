@@ -18,7 +18,7 @@ pub use cluster::{Cluster, ClusterState, Dh, Host, HostStatus, Log, Migration, S
 pub use usage::{Bucket, Period, Usage};
 pub use user::{
     CaKey, Certificate, CertificateKey, CertificateState, Crl, Organization, OrganizationSecret, PortForward,
-    ProfileLink, Purpose, Revocation, User, UserSecret,
+    ProfileLink, Purpose, Reason, Revocation, User, UserSecret,
 };
 pub use vpn::{Address, Connection, DhParams, Instance, InstanceState, Output, Route, Server, ServerKey};
 pub use work::{Job, JobState, NewUser, Priority, Progress, Task, Work};

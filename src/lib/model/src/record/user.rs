@@ -190,6 +190,18 @@ pub struct CertificateKey {
 }
 record!(CertificateKey);
 
+/// Why a certificate was revoked, with its number in lists (RFC 5280, section 5.3.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// Its key may be in wrong hands: an administrator says so.
+    KeyCompromise = 1,
+    /// Another one replaced it.
+    Superseded = 4,
+    /// Whoever had it is gone, or needs none any more.
+    CessationOfOperation = 5,
+}
+
 /// A certificate that is not to be trusted any more, though it has not expired.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Revocation {
@@ -203,6 +215,9 @@ pub struct Revocation {
     pub since: Millis,
     /// The end of the certificate's validity: it need not be listed after that. Milliseconds since 1970.
     pub expires: Millis,
+    /// Why, if it is known.
+    #[serde(default)]
+    pub reason: Option<Reason>,
 }
 record!(Revocation);
 
@@ -215,10 +230,11 @@ impl Revocation {
 
     /// Of this certificate; nothing if it is none.
     #[must_use]
-    pub fn of(certificate: &Certificate, since: Millis) -> Option<Self> {
+    pub fn of(certificate: &Certificate, since: Millis, reason: Reason) -> Option<Self> {
         let serial = certificate.serial_number()?;
         let Certificate { organization, expires, .. } = *certificate;
-        Some(Self { id: Self::name(organization, &serial), organization, serial, since, expires })
+        let reason = Some(reason);
+        Some(Self { id: Self::name(organization, &serial), organization, serial, since, expires, reason })
     }
 }
 

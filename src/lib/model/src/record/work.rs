@@ -122,6 +122,9 @@ pub enum Work {
         /// Whether it is revoked at once: otherwise it stays good for a while ([`super::Certificate::GRACE`]).
         #[serde(default)]
         immediate: bool,
+        /// Whether its key may be in wrong hands.
+        #[serde(default)]
+        compromised: bool,
     },
     /// Sign the list of an organisation's revoked certificates anew.
     Crl {

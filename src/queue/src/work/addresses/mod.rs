@@ -5,19 +5,22 @@
 //! of them count at once; [`assign_all`] puts them into their places and unlocks. Should the job be given up before that,
 //! the same function finds the old network, throws away what stands beside the addresses, and unlocks.
 
+mod moving;
 mod plan;
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use culvert_model::network::{free, usable};
-use culvert_model::record::{Address, Job, JobState, Priority, Server, User, Work};
+use culvert_model::record::{Address, Job, JobState, Priority, Progress, Server, User, Work};
 use culvert_model::{Id, Kind, Record};
-use culvert_records::{Guard, Query, Stored, Write, delete, insert, update};
-use ipnet::Ipv4Net;
+use culvert_records::{BATCH, Guard, Pages, Query, Write, delete, insert, update};
+pub use moving::{give_up_move, move_all};
+use plan::Roster;
 
 use super::{Need, Trouble};
 use crate::Desk;
+use crate::claimed::Claimed;
 
 /// How many addresses are tried that are likely to be free, before all that are given away are read.
 const TRIES: u64 = 8;
@@ -43,58 +46,40 @@ pub async fn assign_soon(desk: &Desk, server: Id) -> Result<Write, Trouble> {
 
 /// Gives every user of the server's organisations an address, takes away all others', and unlocks a server whose move has
 /// ended, well or not.
-pub async fn assign_all(desk: &Desk, id: Id) -> Result<Vec<Write>, Trouble> {
+pub async fn assign_all(claimed: &mut Claimed, id: Id) -> Result<Vec<Write>, Trouble> {
+    let desk = claimed.desk.clone();
     let Some(stored) = desk.bus.get::<Server>(id).await? else { return Ok(Vec::new()) };
-    unmoving(desk, &stored.record).await?;
-    let members = members(desk, &stored.record.organizations).await?;
-    let held = held(desk, id).await?;
-    let mut writes = plan::settle(&stored.record, &members, &held);
+    unmoving(&desk, &stored.record).await?;
+    let mut roster = Roster::new(&stored.record, members(&desk, &stored.record.organizations).await?);
+    let (mut done, mut of) = (0, 0);
+    let mut pages = held(&desk, id);
+    while let Some(page) = pages.next().await? {
+        of += page.len() as u64;
+        claimed.put(roster.read(&page), None).await?;
+    }
+    let (used, mut settling) = roster.close();
+    let mut free = free(stored.record.network, &used);
+    let mut pages = held(&desk, id);
+    while let Some(page) = pages.next().await? {
+        for some in page.chunks(BATCH) {
+            done += some.len() as u64;
+            claimed.put(settling.settle(some, &mut free), Some(Progress { done, of: Some(of) })).await?;
+        }
+    }
+    let mut given = settling.give(free);
+    loop {
+        let some: Vec<_> = given.by_ref().take(BATCH).collect();
+        if some.is_empty() {
+            break;
+        }
+        claimed.put(some, None).await?;
+    }
     let unlocked = Server { network_lock: None, ..stored.record.clone() };
-    writes.push(match unlocked == stored.record {
+    Ok(vec![match unlocked == stored.record {
         // Who attaches an organisation meanwhile wants its users to have addresses, too.
         true => Write::Check { kind: Kind::Server, id: stored.record.id(), guard: stored.unchanged() },
         false => update(&unlocked, stored.unchanged()),
-    });
-    Ok(writes)
-}
-
-/// Moves a server into another network: see above.
-pub async fn move_all(desk: &Desk, job: &Job, id: Id, [old, new]: [Ipv4Net; 2]) -> Result<Vec<Write>, Trouble> {
-    let Some(stored) = desk.bus.get::<Server>(id).await? else { return Ok(Vec::new()) };
-    let Server { network, online, ref network_lock, .. } = stored.record;
-    // A job that was given up and is tried again has no lock any more.
-    let ours = network_lock.as_ref().is_none_or(|lock| *lock == job.id);
-    if network != old || online || !ours {
-        return Ok(Vec::new());
-    }
-    let others = desk.bus.list::<Server>(Query::by("by_name")).await?;
-    let overlaps = |other: Ipv4Net| other.contains(&new) || new.contains(&other);
-    if others.iter().any(|other| other.record.id != id && overlaps(other.record.network)) {
-        return Err(Trouble::Failed(format!("The network {new} belongs to another server by now.")));
-    }
-    let held = held(desk, id).await?;
-    let mut writes = plan::stage(&held, [old, new]).ok_or_else(|| {
-        Trouble::Failed(format!("The network {new} has too few addresses for the {} that are given away.", held.len()))
-    })?;
-    let moved = Server { network: new, network_lock: Some(job.id.clone()), ..stored.record.clone() };
-    writes.push(update(&moved, stored.unchanged()));
-    writes.push(assign_now(desk, id).await?);
-    Ok(writes)
-}
-
-/// Has the server unlocked, if it still waits for this job.
-pub async fn give_up_move(desk: &Desk, job: &Job, server: Id) -> Result<Vec<Write>, Trouble> {
-    let stored = desk.bus.get::<Server>(server).await?;
-    match stored.is_some_and(|stored| stored.record.network_lock.as_ref() == Some(&job.id)) {
-        true => Ok(vec![assign_now(desk, server).await?]),
-        false => Ok(Vec::new()),
-    }
-}
-
-async fn assign_now(desk: &Desk, server: Id) -> Result<Write, Trouble> {
-    let (_, now) = desk.bus.here().await?;
-    let job = Job::new(Job::of_addresses(server), Work::AssignAddresses { server }, Priority::High, now);
-    Ok(culvert_jobs::anew(&desk.bus, job).await?)
+    }])
 }
 
 /// Gives one user an address, if the user may connect to the server and has none.
@@ -140,7 +125,11 @@ async fn one_free(desk: &Desk, server: &Server) -> Result<Option<Ipv4Addr>, Trou
             return Ok(Some(address));
         }
     }
-    let used = held(desk, server.id).await?.iter().filter_map(|held| held.record.within(server.network)).collect();
+    let mut used = BTreeSet::new();
+    let mut pages = held(desk, server.id);
+    while let Some(page) = pages.next().await? {
+        used.extend(page.iter().filter_map(|held| held.record.within(server.network)));
+    }
     Ok(free(server.network, &used).next())
 }
 
@@ -162,23 +151,17 @@ async fn unmoving(desk: &Desk, server: &Server) -> Result<(), Trouble> {
     }
 }
 
-async fn held(desk: &Desk, server: Id) -> Result<Vec<Stored<Address>>, Trouble> {
-    Ok(desk.bus.list::<Address>(Query::by("by_address").equal(server)).await?)
+fn held(desk: &Desk, server: Id) -> Pages<'_, Address> {
+    desk.bus.pages(Query::by("by_address").equal(server))
 }
 
 /// The users of these organisations. Page by page: their ids are a fraction of what they are.
 async fn members(desk: &Desk, organizations: &[Id]) -> Result<BTreeSet<Id>, Trouble> {
     let mut members = BTreeSet::new();
     for organization in organizations {
-        let mut after = None;
-        loop {
-            let query = Query::by("by_organization").equal(*organization).after(after);
-            let page = desk.bus.find::<User>(query).await?;
-            members.extend(page.items.iter().map(|found| found.record.id));
-            match page.next {
-                Some(next) => after = Some(next),
-                None => break,
-            }
+        let mut pages = desk.bus.pages::<User>(Query::by("by_organization").equal(*organization));
+        while let Some(page) = pages.next().await? {
+            members.extend(page.iter().map(|found| found.record.id));
         }
     }
     Ok(members)

@@ -19,6 +19,60 @@ fn server(network: Ipv4Net) -> Server {
     serde_json::from_value(rest).expect("a server")
 }
 
+/// As many are read at a time.
+const PAGE: usize = 7;
+
+/// All that is written for a server, if nobody writes meanwhile.
+fn settle(server: &Server, members: &BTreeSet<Id>, held: &[Stored<Address>]) -> Vec<Write> {
+    let mut roster = Roster::new(server, members.clone());
+    let mut writes: Vec<_> = held.chunks(PAGE).flat_map(|page| roster.read(page)).collect();
+    let (used, mut settling) = roster.close();
+    let mut free = free(server.network, &used);
+    for page in held.chunks(PAGE) {
+        writes.extend(settling.settle(page, &mut free));
+    }
+    writes.extend(settling.give(free));
+    writes
+}
+
+fn stage(held: &[Stored<Address>], [old, new]: [Ipv4Net; 2]) -> Option<Vec<Write>> {
+    let plan = Move::plan(&held.iter().map(|held| Move::current(old, &held.record)).collect(), [old, new])?;
+    Some(held.chunks(PAGE).flat_map(|page| plan.stage(page)).collect())
+}
+
+/// The page behind this address, in the order of the store's index.
+fn page(held: &[Stored<Address>], after: Option<Ipv4Addr>) -> Vec<Stored<Address>> {
+    let mut page: Vec<_> = held.iter().filter(|held| Some(held.record.address) > after).cloned().collect();
+    page.sort_by_key(|held| held.record.address);
+    page.truncate(PAGE);
+    page
+}
+
+/// Reads and writes by turns, as the queue does: what is read may be what was written before.
+fn settle_by_pages(
+    server: &Server,
+    members: &BTreeSet<Id>,
+    held: &mut Vec<Stored<Address>>,
+) -> Result<(), TestCaseError> {
+    let mut roster = Roster::new(server, members.clone());
+    let last = |page: &[Stored<Address>]| page.last().map(|held| held.record.address);
+    let mut after = None;
+    while let Some(end) = last(&page(held, after)) {
+        let writes = roster.read(&page(held, after));
+        apply(held, writes)?;
+        after = Some(end);
+    }
+    let (used, mut settling) = roster.close();
+    let mut free = free(server.network, &used);
+    let mut after = None;
+    while let Some(end) = last(&page(held, after)) {
+        let writes = settling.settle(&page(held, after), &mut free);
+        apply(held, writes)?;
+        after = Some(end);
+    }
+    apply(held, settling.give(free).collect())
+}
+
 fn user(number: usize) -> Id {
     let mut bytes = [0; 12];
     bytes[11] = number as u8;
@@ -104,6 +158,10 @@ proptest! {
         for (user, address) in &before {
             prop_assert!(!usable(new, *address) || after[user] == *address);
         }
+        let mut by_pages = held.clone();
+        settle_by_pages(&server(new), &members, &mut by_pages)?;
+        prop_assert_eq!(&within(&by_pages, new)?, &after);
+        prop_assert!(by_pages.iter().all(|held| held.record.next.is_none()));
         let mut settled = settle(&server(new), &members, &held);
         settled.truncate(written);
         apply(&mut held, settled)?;
@@ -129,9 +187,12 @@ proptest! {
             Stored { record, revision: 1, lease: None }
         }).collect();
         let before: BTreeMap<_, _> = within(&held, network)?.into_iter().filter(|(user, _)| members.contains(user)).collect();
+        let mut by_pages = held.clone();
+        settle_by_pages(&server(network), &members, &mut by_pages)?;
         let settled = settle(&server(network), &members, &held);
         apply(&mut held, settled)?;
         let after = within(&held, network)?;
+        prop_assert_eq!(&within(&by_pages, network)?, &after);
         let expected = members.len().min(culvert_model::network::room(network) as usize);
         prop_assert_eq!(after.len(), expected);
         prop_assert!(after.keys().all(|user| members.contains(user)));

@@ -1,6 +1,9 @@
 //! The life of certificates as users and administrators see it, with a real OpenVPN client: who is deleted is thrown out
 //! and listed as revoked; who gets a new certificate keeps the tunnel, and may use the old profile for a while.
 
+mod ending;
+mod hosts;
+
 use std::fs;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -106,6 +109,11 @@ fn certificates(story: &Story, of: &str) -> Result<Vec<Value>> {
 fn renew(story: &Story, of: &str, immediate: bool, count: usize) -> Result<()> {
     let body = json!({ "immediate": immediate });
     story.console.expect(Method::POST, &format!("/v1/{of}/renewal"), Some(&body))?;
+    until_count(story, of, count)
+}
+
+/// Waits until there are so many certificates, the newest first.
+fn until_count(story: &Story, of: &str, count: usize) -> Result<()> {
     until("the new certificate", SOON, || Ok((certificates(story, of)?.len() == count).then_some(())))
 }
 
