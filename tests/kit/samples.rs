@@ -142,7 +142,7 @@ fn of_users(kind: Kind) -> Value {
             "id": format!("{ID}-0a"), "organization": ID, "serial": "0a", "since": 1, "expires": 2,
         }),
         Kind::Crl => json!({ "id": ID, "number": 3, "der": "AAEC", "signed": 1, "next": 2 }),
-        Kind::DhParams => json!({ "id": ID, "bits": 2048, "reserved": "word", "der": "AAEC" }),
+        Kind::DhParams => json!({ "id": ID, "bits": 2048, "der": "AAEC" }),
         _ => json!({ "id": "long", "short": "s", "user": ID, "organization": ID, "expires": 2 }),
     }
 }

@@ -12,7 +12,7 @@ use http::StatusCode;
 
 use crate::answer::{Answer, No};
 use crate::api::Api;
-use crate::take::{Got, ask, forget};
+use crate::take::{Got, ask, forget_order};
 use crate::user::settings;
 
 /// Whether a server is to have parameters of its own by these settings, and has none.
@@ -91,5 +91,5 @@ pub async fn changed(api: &Api, old: &Server, new: &Server) {
 
 /// A server does not wait for parameters of this size any more.
 pub async fn give_up(api: &Api, server: Id, bits: u16) {
-    forget::<DhParams>(api, Stock::DhParams(bits), &server.to_string()).await;
+    forget_order(api, Stock::DhParams(bits), &server.to_string()).await;
 }

@@ -55,7 +55,7 @@ async fn ready_ones_are_the_servers_at_once() {
     let world = World::new().await;
     let console = own(&world).await;
     let queue = world.has(Role::Queue);
-    let ready = DhParams { id: Id::new(), bits: 2048, reserved: None, der: Bytes(vec![7]) };
+    let ready = DhParams { id: Id::new(), bits: 2048, der: Bytes(vec![7]) };
     queue.insert(&ready).await.expect("new ones");
     // The smallest that anybody gets.
     let (server, status) = create(&world, &console, 1024).await;

@@ -108,7 +108,7 @@ async fn end(queue: &Bus, job: &Stored<Job>) {
     let made = match job.record.work {
         Work::SpareCa => insert(&certificate(id, id, Purpose::Authority)),
         Work::Certificate { organization, purpose } => insert(&certificate(id, organization, purpose)),
-        Work::DhParams { bits } => insert(&DhParams { id, bits, reserved: None, der: Bytes(vec![1]) }),
+        Work::DhParams { bits } => insert(&DhParams { id, bits, der: Bytes(vec![1]) }),
         ref other => panic!("{other:?}"),
     };
     let surplus = culvert_pool::surplus(queue, &job.record).await.expect("the bus answers");
