@@ -2,106 +2,22 @@
 //! middle. Needs mongod: `make setup`.
 
 mod kit;
-#[path = "../../../tests/kit/mongod.rs"]
-#[allow(dead_code, missing_docs, reason = "the kit serves other suites, too")]
-mod mongod;
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::Instant;
 
-use culvert_bus::store::mongo::Mongo;
-use culvert_model::record::{
-    Address, Certificate, CertificateKey, Job, NewUser, Priority, Server, Settings, User, Work,
-};
-use culvert_model::{Cipher, Digest, HostId, Id, KeyKind, Port, Protocol, Role};
+use culvert_model::record::{Address, Certificate, CertificateKey, Job, Priority, Server, Settings, User, Work};
+use culvert_model::{Id, KeyKind, Role};
 use culvert_records::{Bus, Query, insert, update};
 use kit::process::Process;
 use kit::proxy::{Moment, Proxy};
-use kit::{Site, job, jobs, until, with_ca};
-use mongod::ReplicaSet;
+use kit::{Hosts, job, jobs, new_user, samples, until, with_ca};
 
 const CHUNKS: usize = 16;
 const CHUNK: usize = 32;
 
-struct Hosts {
-    sites: [Site<Mongo>; 2],
-    _set: ReplicaSet,
-}
-
-impl Hosts {
-    async fn two() -> Self {
-        let set = ReplicaSet::start(1).expect("a replica set");
-        let site = async || {
-            let host = HostId::new();
-            Site::new(Mongo::connect(&set.uri("culvert"), host).await.expect("the store opens"), host)
-        };
-        Self { sites: [site().await, site().await], _set: set }
-    }
-
-    fn socket(&self, host: usize) -> PathBuf {
-        self.sites[host].socket(Role::Queue)
-    }
-
-    fn api(&self) -> Bus {
-        self.sites[0].bus(Role::Api)
-    }
-}
-
-fn user(number: usize) -> NewUser {
-    NewUser {
-        id: Id::new(),
-        name: format!("user-{number}"),
-        email: None,
-        groups: Vec::new(),
-        disabled: false,
-        pin: false,
-        bypass_secondary: false,
-        dns_servers: None,
-        dns_suffix: None,
-    }
-}
-
 fn server(organization: Id) -> Server {
-    Server {
-        id: Id::new(),
-        name: "s".into(),
-        online: false,
-        started: None,
-        network: "10.50.0.0/20".parse().expect("a network"),
-        bind_address: None,
-        protocol: Protocol::Udp,
-        port: Port::try_from(1194).expect("a port"),
-        organizations: vec![organization],
-        hosts: Vec::new(),
-        standby: Vec::new(),
-        replica_count: 1,
-        routes: Vec::new(),
-        certificate: None,
-        groups: Vec::new(),
-        dns_servers: Vec::new(),
-        search_domain: None,
-        cipher: Cipher::Aes256,
-        hash: Digest::Sha256,
-        dh_param_bits: 2048,
-        dh_params: None,
-        network_lock: None,
-        multi_device: false,
-        inter_client: true,
-        restrict_routes: true,
-        otp_auth: false,
-        ping_interval: 10,
-        ping_timeout: 60,
-        inactive_timeout: None,
-        session_timeout: None,
-        max_clients: 2000,
-        max_devices: 0,
-        tun_mtu: None,
-        mss_fix: None,
-        debug: false,
-        block_outside_dns: false,
-        pre_connect_msg: None,
-    }
+    Server { network: "10.50.0.0/20".parse().expect("a network"), ..samples::server(&[organization]) }
 }
 
 async fn idle(api: &Bus) {
@@ -114,8 +30,8 @@ async fn users(api: &Bus) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_once_and_all_in_one_network() {
-    let hosts = Hosts::two().await;
-    let api = hosts.api();
+    let hosts = Hosts::of(2).await;
+    let api = hosts.bus(0, Role::Api);
     api.insert(&Settings { user_key: KeyKind::P256, ..Settings::default() }).await.expect("no settings yet");
     let mut queues = [0, 1].map(|host| Process::start(&hosts.socket(host)));
     let organization = with_ca(&api).await;
@@ -123,7 +39,7 @@ async fn each_once_and_all_in_one_network() {
     api.insert(&server).await.expect("a new server");
     let begun = Instant::now();
     for chunk in 0..CHUNKS {
-        let users = (0..CHUNK).map(|number| user(chunk * CHUNK + number)).collect();
+        let users = (0..CHUNK).map(|number| new_user(format!("user-{}", chunk * CHUNK + number))).collect();
         let work = Work::Users { organization, users };
         api.insert(&job(&format!("chunk-{chunk}"), work, Priority::Normal)).await.expect("a new job");
     }
