@@ -57,7 +57,7 @@ async fn another_host_takes_over() {
 async fn pools_and_tasks_of_both() {
     let hosts = Hosts::of(2).await;
     let api = hosts.bus(0, Role::Api);
-    let settings = Settings { user_key: culvert_model::KeyKind::Rsa2048, client_pool: 4, ..Settings::default() };
+    let settings = Settings { user_key: culvert_model::KeyKind::P256, client_pool: 4, ..Settings::default() };
     api.insert(&settings).await.expect("no settings yet");
     for host in 0..2 {
         hosts.queue(host);

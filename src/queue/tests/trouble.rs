@@ -119,32 +119,35 @@ async fn stopped_for_longer_than_the_lease() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_database_goes_away() {
+    tokio::join!(away(false), away(true));
+}
+
+/// The database is killed, or frozen, while queues are at three moments of a job.
+async fn away(killed: bool) {
     let mut set = ReplicaSet::start(1).expect("a replica set");
-    for killed in [false, true] {
-        let moments: [fn(&Request) -> bool; 3] = [begins_a_job, reads_the_key, ends_a_job];
-        let mut held = Vec::new();
-        for (number, moment) in moments.into_iter().enumerate() {
-            let stage = mongo(&set, &format!("away{number}{killed}"), HostId::new()).await;
-            let api = one_job(&stage).await;
-            let proxy = Proxy::start(&stage.socket(Role::Queue), before(moment));
-            let queue = Process::start(&proxy.socket);
-            proxy.reached().await;
-            held.push((stage, api, proxy, queue));
-        }
-        if killed { set.kill(0) } else { set.freeze(0) }.expect("it runs");
-        held.iter().for_each(|(_, _, proxy, _)| proxy.go());
-        // Longer than a request may take.
-        tokio::time::sleep(Duration::from_secs(4)).await;
-        if killed { set.restart(0) } else { set.thaw(0) }.expect("it was away");
-        let begun = Instant::now();
-        for (_, api, ..) in &held {
-            let back = until("the bus", async || api.list::<Job>(Query::all()).await.ok()).await;
-            assert!(back.iter().all(|job| job.record.state == JobState::Open), "{back:?}");
-            until("no jobs", async || api.list::<Job>(Query::all()).await.ok()?.is_empty().then_some(())).await;
-            assert_eq!(made(api).await, 1);
-        }
-        println!("done {:?} after the database was back", begun.elapsed());
+    let moments: [fn(&Request) -> bool; 3] = [begins_a_job, reads_the_key, ends_a_job];
+    let mut held = Vec::new();
+    for (number, moment) in moments.into_iter().enumerate() {
+        let stage = mongo(&set, &format!("away{number}"), HostId::new()).await;
+        let api = one_job(&stage).await;
+        let proxy = Proxy::start(&stage.socket(Role::Queue), before(moment));
+        let queue = Process::start(&proxy.socket);
+        proxy.reached().await;
+        held.push((stage, api, proxy, queue));
     }
+    if killed { set.kill(0) } else { set.freeze(0) }.expect("it runs");
+    held.iter().for_each(|(_, _, proxy, _)| proxy.go());
+    // Longer than a request may take.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    if killed { set.restart(0) } else { set.thaw(0) }.expect("it was away");
+    let begun = Instant::now();
+    for (_, api, ..) in &held {
+        let back = until("the bus", async || api.list::<Job>(Query::all()).await.ok()).await;
+        assert!(back.iter().all(|job| job.record.state == JobState::Open), "{back:?}");
+        until("no jobs", async || api.list::<Job>(Query::all()).await.ok()?.is_empty().then_some(())).await;
+        assert_eq!(made(api).await, 1);
+    }
+    println!("done {:?} after the database was back", begun.elapsed());
 }
 
 /// The whole host, bus and queue, has a clock that is an hour off: a job is neither late for it nor early.
