@@ -1,13 +1,11 @@
 //! Pools are filled, refilled at once when somebody takes from them, and never above their level.
 
-mod kit;
-
 use std::time::{Duration, Instant};
 
+use crate::kit::{Cluster, until};
 use culvert_model::record::{Certificate, CertificateState, Job, Purpose, Tls};
 use culvert_model::{Id, KeyKind, Role};
 use culvert_records::{Bus, Query};
-use kit::{Cluster, until};
 use tokio::task::JoinHandle;
 
 fn pools(cluster: &Cluster) -> JoinHandle<()> {

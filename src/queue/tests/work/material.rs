@@ -1,14 +1,12 @@
 //! What is made for nobody yet, or for a server: CAs of organisations that are still to be made, and Diffie-Hellman
 //! parameters.
 
-mod kit;
-
 use std::time::Duration;
 
+use crate::kit::{Cluster, job, samples, until};
 use culvert_model::record::{CaKey, Certificate, CertificateState, Dh, DhParams, Job, Priority, Purpose, Server, Work};
 use culvert_model::{KeyKind, Role};
 use culvert_records::Query;
-use kit::{Cluster, job, samples, until};
 use openssl::dh::Dh as Params;
 use openssl::nid::Nid;
 use openssl::pkey::PKey;

@@ -5,20 +5,18 @@
 //! `CULVERT_FAULT_RUNS` says how many runs there are, six at a time, and `CULVERT_FAULT_SEED` the seed of the first: what
 //! goes wrong when is the seed's, what comes of it is the machine's.
 
-#[path = "../../../tests/kit/history.rs"]
-#[allow(dead_code, missing_docs, reason = "the kit serves other suites, too")]
-mod history;
-mod kit;
-#[path = "../../../tests/kit/work.rs"]
-#[allow(dead_code, missing_docs, reason = "the kit serves other suites, too")]
-mod work;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::history::Outcome;
+use crate::kit::mongod::ReplicaSet;
+use crate::kit::process::Process;
+use crate::kit::proxy::{Moment, Proxy, ends_a_job};
+use crate::kit::{SHORT, Stage, job, new_user};
+use crate::work::{History, Left, Seen};
 use culvert_bus::store::mongo::Mongo;
 use culvert_model::record::{
     Certificate, CertificateKey, Job, JobState, Log, NewUser, Organization, Priority, Purpose, Settings, User, Work,
@@ -27,14 +25,8 @@ use culvert_model::{HostId, Id, KeyKind, Kind, Role};
 use culvert_records::{Bus, Claim, Failure, Guard, Query, Refusal};
 use culvert_wire::bus::{Request, Write};
 use futures_util::future::join_all;
-use history::Outcome;
-use kit::mongod::ReplicaSet;
-use kit::process::Process;
-use kit::proxy::{Moment, Proxy, ends_a_job};
-use kit::{SHORT, Stage, job, new_user};
 use nix::sys::signal::Signal;
 use tokio::time::{Instant, sleep, timeout};
-use work::{History, Left, Seen};
 
 /// Runs beside each other.
 const TOGETHER: u64 = 6;

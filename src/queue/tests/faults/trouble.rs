@@ -1,9 +1,11 @@
 //! What happens around a job: its process stops and goes on, the database goes away, a clock is wrong, the disk is full.
 
-mod kit;
-
 use std::time::{Duration, Instant};
 
+use crate::kit::mongod::ReplicaSet;
+use crate::kit::process::{Process, shifted};
+use crate::kit::proxy::{Moment, Proxy, ends_a_job};
+use crate::kit::{Stage, job, jobs, queue, until, with_ca};
 use culvert_bus::store::Store;
 use culvert_bus::store::embedded::Embedded;
 use culvert_bus::store::mongo::Mongo;
@@ -11,10 +13,6 @@ use culvert_model::record::{Certificate, Job, JobState, Priority, Purpose, Work}
 use culvert_model::{HostId, Id, Kind, Role};
 use culvert_records::{Bus, Query};
 use culvert_wire::bus::{Request, Write};
-use kit::mongod::ReplicaSet;
-use kit::process::{Process, shifted};
-use kit::proxy::{Moment, Proxy, ends_a_job};
-use kit::{Stage, job, jobs, queue, until, with_ca};
 use nix::sys::signal::Signal;
 
 async fn mongo(set: &ReplicaSet, database: &str, host: HostId) -> Stage<Mongo> {

@@ -1,15 +1,13 @@
 //! Hosts with one database: each job once, whoever does it and whoever dies, and each host its share. Needs mongod: `make setup`.
 
-mod kit;
-
 use std::time::{Duration, Instant};
 
+use crate::kit::proxy::Proxy;
+use crate::kit::{Hosts, SHORT, certificates, host, job, jobs, organization, queue_at, until, with_ca};
 use culvert_jobs::enqueue;
 use culvert_model::Role;
 use culvert_model::record::{CertificateState, Job, Priority, Purpose, Settings, Task, Work};
 use culvert_records::Bus;
-use kit::proxy::Proxy;
-use kit::{Hosts, SHORT, certificates, host, job, jobs, organization, queue_at, until, with_ca};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_job_once() {

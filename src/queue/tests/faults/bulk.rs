@@ -1,17 +1,15 @@
 //! Users by the dozen, and the addresses of a server's users, on MongoDB with two hosts whose queues are killed in the
 //! middle. Needs mongod: `make setup`.
 
-mod kit;
-
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use crate::kit::process::Process;
+use crate::kit::proxy::{Moment, Proxy};
+use crate::kit::{Hosts, job, jobs, new_user, samples, until, with_ca};
 use culvert_model::record::{Address, Certificate, CertificateKey, Job, Priority, Server, Settings, User, Work};
 use culvert_model::{Id, KeyKind, Role};
 use culvert_records::{Bus, Query, insert, update};
-use kit::process::Process;
-use kit::proxy::{Moment, Proxy};
-use kit::{Hosts, job, jobs, new_user, samples, until, with_ca};
 
 const CHUNKS: usize = 16;
 const CHUNK: usize = 32;

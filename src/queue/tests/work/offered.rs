@@ -1,14 +1,12 @@
 //! What rests on one host while another has room for it: begun there within half a second. Needs mongod: `make setup`.
 
-mod kit;
-
 use std::time::{Duration, Instant};
 
+use crate::kit::{Hosts, host, job, jobs, new_user, until, with_ca};
 use culvert_lease::Terms;
 use culvert_model::record::{Host, Job, Priority, Settings, Tls, Work};
 use culvert_model::{KeyKind, Role};
 use culvert_records::{Bus, Guard, Kept, update};
-use kit::{Hosts, host, job, jobs, new_user, until, with_ca};
 
 /// More than half a second, for a machine that is busy with everything else; less than what a queue waits for that hears
 /// of nothing.

@@ -1,19 +1,17 @@
 //! The queue is killed at each request that it makes of the bus, before and after it is done: the job's effect is there
-//! exactly once all the same. On the embedded store; `cargo test -p culvert-queue --test kills -- --ignored` does it on
+//! exactly once all the same. On the embedded store; `cargo test -p culvert-queue --test faults -- --ignored` does it on
 //! MongoDB, which takes longer.
 
-mod kit;
-
+use crate::kit::mongod::ReplicaSet;
+use crate::kit::process::Process;
+use crate::kit::proxy::{Moment, Proxy};
+use crate::kit::{Stage, job, jobs, queue, until, with_ca};
 use culvert_bus::store::Store;
 use culvert_bus::store::embedded::Embedded;
 use culvert_bus::store::mongo::Mongo;
 use culvert_model::record::{Certificate, CertificateKey, Priority, Purpose, Work};
 use culvert_model::{HostId, Role};
 use culvert_records::Query;
-use kit::mongod::ReplicaSet;
-use kit::process::Process;
-use kit::proxy::{Moment, Proxy};
-use kit::{Stage, job, jobs, queue, until, with_ca};
 use tempfile::TempDir;
 use tokio::task::{JoinSet, LocalSet};
 

@@ -1,10 +1,10 @@
 //! The life of certificates, over a real bus: renewed, replaced, revoked, listed, told of before they end.
 
-mod kit;
-
 use std::io::Write as _;
 use std::process::Command;
 
+use crate::kit::samples::user;
+use crate::kit::{Cluster, job, until};
 use culvert_model::record::{
     Certificate, CertificateKey, CertificateState, Crl, Job, JobState, Log, Organization, Priority, Purpose,
     Revocation, Tls, User, Work,
@@ -14,8 +14,6 @@ use culvert_records::{Guard, Kept, Query, Refusal, Stored, delete};
 use culvert_revocation::{listing, withdraw};
 use culvert_tasks::desk::Desk;
 use culvert_tasks::duty::DUTIES;
-use kit::samples::user;
-use kit::{Cluster, job, until};
 use openssl::pkey::PKey;
 use openssl::x509::{CrlStatus, X509, X509Crl};
 
