@@ -102,6 +102,19 @@ fn told(change: &Change) -> Vec<Told> {
 mod tests {
     use super::*;
 
+    /// What a server says of its search is read from the job.
+    #[test]
+    fn a_search_concerns_whoever_waits_for_it() {
+        let change = |record: &str| {
+            let id = Id::new();
+            Change { id, kind: Kind::Job, record: record.into(), revision: 2, scope: None, at: 0 }
+        };
+        let (search, other) = (change("dh-params/2048/0"), change("authority/0"));
+        let tells = |change: &Change| events(change).iter().any(|event| event.kind == "servers_updated");
+        assert!(tells(&search) && !tells(&other));
+        assert_ne!(gathered(&search), gathered(&other), "neither stands for the other");
+    }
+
     #[test]
     fn a_user_concerns_its_organisation() {
         let id = Id::new();
