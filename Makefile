@@ -16,7 +16,7 @@ build:
 PROCESSES = culvert culvert-proxy culvert-api culvert-bus culvert-pools culvert-queue culvert-tasks culvert-vpn
 
 # All suites but the long modes (`cargo test -p culvert-helper --test crash -- --ignored` kills the helper at each of its
-# system calls, takes minutes, and strace; `cargo test -p culvert-queue --test kills -- --ignored` kills the queue at each of
+# system calls, takes minutes, and strace; `cargo test -p culvert-queue --test faults -- --ignored` kills the queue at each of
 # its requests, with MongoDB); ONLY=NAME one of tests/NAME.rs, or the tests of the crate culvert-NAME.
 test:
 	@scripts/setup test

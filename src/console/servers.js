@@ -39,6 +39,7 @@ function server(one, { attached, routes, hosts, output }, organizations, redraw)
     h("div.title",
       h("h2", one.name),
       h(`span.badge${online ? ".on" : ""}`, one.status),
+      one.reason && h("span.hint", one.reason),
       online && h("span.dim", `${count(one.users_online, "user")} online, up ${duration(one.uptime)}`),
       h("span.actions",
         online ? operate("Stop", "stop", { class: "quiet" }) : operate("Start", "start", { disabled: attached.length === 0 }),

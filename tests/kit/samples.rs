@@ -1,6 +1,7 @@
 //! One good record of every kind, as it is stored.
 
-use culvert_model::Kind;
+use culvert_model::record::{Server, User};
+use culvert_model::{Id, Kind, Record};
 use serde_json::{Value, json};
 
 const ID: &str = "65f000000000000000000001";
@@ -18,6 +19,30 @@ pub fn sample(kind: Kind) -> Value {
         }
         _ => of_users(kind),
     }
+}
+
+/// A record like the sample of its kind, but for this.
+#[must_use]
+pub fn made<T: Record>(change: impl FnOnce(&mut T)) -> T {
+    let mut record = serde_json::from_value(sample(T::KIND)).expect("a good record");
+    change(&mut record);
+    record
+}
+
+/// A user with a certificate that is not there.
+#[must_use]
+pub fn user(organization: Id) -> User {
+    made(|user: &mut User| (user.id, user.organization, user.certificate) = (Id::new(), organization, Id::new()))
+}
+
+/// A server that is stopped, of these organisations.
+#[must_use]
+pub fn server(organizations: &[Id]) -> Server {
+    made(|server: &mut Server| {
+        (server.id, server.online, server.certificate) = (Id::new(), false, None);
+        (server.organizations, server.hosts, server.standby) = (organizations.to_vec(), Vec::new(), Vec::new());
+        (server.network_lock, server.dh_params) = (None, None);
+    })
 }
 
 /// The id under which a sample stands.
@@ -143,7 +168,7 @@ fn of_users(kind: Kind) -> Value {
             "reason": "superseded",
         }),
         Kind::Crl => json!({ "id": ID, "number": 3, "der": "AAEC", "signed": 1, "next": 2 }),
-        Kind::DhParams => json!({ "id": ID, "bits": 2048, "reserved": "word", "der": "AAEC" }),
+        Kind::DhParams => json!({ "id": ID, "bits": 2048, "der": "AAEC" }),
         _ => json!({ "id": "long", "short": "s", "user": ID, "organization": ID, "expires": 2 }),
     }
 }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::answer::{Answer, No};
 use crate::api::Api;
 use crate::caller::Caller;
-use crate::user;
+use crate::{server, user};
 
 /// The settings as they are shown.
 ///
@@ -45,6 +45,7 @@ pub async fn update(api: &Api, caller: &Caller, change: &ClusterChange) -> Answe
     let edit = |settings: &mut Settings| apply(settings, change);
     let (settings, ()) = api.change::<Settings, ()>(Settings::ID, "settings", edit).await?;
     api.note(format!("The cluster's settings were changed by {}.", caller.admin.username)).await;
+    server::provide_all(api, &settings).await?;
     Ok(show(&settings))
 }
 

@@ -9,6 +9,7 @@ mod mongo;
 #[allow(dead_code, missing_docs, reason = "the kit serves other suites, too")]
 mod mongod;
 #[path = "../../../tests/kit/samples.rs"]
+#[allow(dead_code, reason = "the kit serves other suites, too")]
 mod samples;
 
 use culvert_bus::damaged::fault_under;

@@ -3,23 +3,13 @@
 mod kit;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Instant;
 
-use culvert_bus::store::embedded::Embedded;
+use culvert_model::Role;
 use culvert_model::record::{Certificate, CertificateState, Dh, DhParams, Job, Priority, Settings};
-use culvert_model::{HostId, Role};
 use culvert_pool::{Pool, Stock, survey};
 use culvert_records::{Bus, Query};
-use kit::{Hosts, finish, give_up, ids, jobs, prepare, settings, slots, until};
-use tempfile::TempDir;
-
-fn host() -> (Hosts<Embedded>, TempDir) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let host = HostId::new();
-    let store = Embedded::open(&folder.path().join("store.sqlite"), host).expect("a new store");
-    (Hosts::of(vec![(host, Arc::new(store))]), folder)
-}
+use kit::{Stage, finish, give_up, ids, jobs, pools, prepare, settings, slots, until};
 
 async fn wanted(bus: &Bus, expected: &BTreeSet<String>) {
     until("the jobs", async || (ids(bus).await == *expected).then_some(())).await;
@@ -27,12 +17,12 @@ async fn wanted(bus: &Bus, expected: &BTreeSet<String>) {
 
 #[tokio::test]
 async fn from_nothing_and_after_every_take() {
-    let (hosts, _folder) = host();
-    let api = hosts.bus(0, Role::Api);
-    let queue = hosts.bus(0, Role::Queue);
+    let stage = Stage::embedded();
+    let api = stage.bus(Role::Api);
+    let queue = stage.bus(Role::Queue);
     let organization = prepare(&api).await;
     for _ in 0..3 {
-        hosts.pools(0);
+        pools(&stage);
     }
     wanted(&api, &slots(organization)).await;
     let found = jobs(&api).await;
@@ -86,11 +76,11 @@ async fn from_nothing_and_after_every_take() {
 
 #[tokio::test]
 async fn a_dead_job_keeps_its_slot_and_is_shown() {
-    let (hosts, _folder) = host();
-    let api = hosts.bus(0, Role::Api);
-    let queue = hosts.bus(0, Role::Queue);
+    let stage = Stage::embedded();
+    let api = stage.bus(Role::Api);
+    let queue = stage.bus(Role::Queue);
     let organization = prepare(&api).await;
-    hosts.pools(0);
+    pools(&stage);
     wanted(&api, &slots(organization)).await;
     let client = Stock::Client(organization);
     for job in api.list::<Job>(client.jobs()).await.expect("jobs") {
@@ -100,7 +90,7 @@ async fn a_dead_job_keeps_its_slot_and_is_shown() {
     let Pool { ready, coming, dead, .. } = look().await;
     assert_eq!((ready, coming, dead), (0, 0, 3));
     // However often somebody looks, nothing is made for a slot that a dead job has.
-    let pools = hosts.bus(0, Role::Pools);
+    let pools = stage.bus(Role::Pools);
     let done = culvert_pool::refill_all(&pools).await.expect("the bus answers");
     assert_eq!((done.enqueued, done.there), (0, 0));
     // Discarded, it is made anew at once.
@@ -111,10 +101,10 @@ async fn a_dead_job_keeps_its_slot_and_is_shown() {
 
 #[tokio::test]
 async fn parameters_are_searched_only_where_they_are_used() {
-    let (hosts, _folder) = host();
-    let api = hosts.bus(0, Role::Api);
+    let stage = Stage::embedded();
+    let api = stage.bus(Role::Api);
     let organization = prepare(&api).await;
-    hosts.pools(0);
+    pools(&stage);
     wanted(&api, &slots(organization)).await;
     for stock in [Stock::DhParams(2048), Stock::DhParams(3072)] {
         let mut own = api.get::<Settings>(Settings::ID).await.expect("the bus answers").expect("they are there");
@@ -125,7 +115,7 @@ async fn parameters_are_searched_only_where_they_are_used() {
             api.delete::<Job>(&job.record.id).await.expect("deleted");
         }
     }
-    let pools = hosts.bus(0, Role::Pools);
+    let pools = stage.bus(Role::Pools);
     let done = culvert_pool::refill_all(&pools).await.expect("the bus answers");
     assert_eq!((done.enqueued, done.there), (0, 0));
     let mut own = api.get::<Settings>(Settings::ID).await.expect("the bus answers").expect("they are there");

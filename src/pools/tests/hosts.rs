@@ -5,37 +5,34 @@ mod kit;
 #[allow(dead_code, missing_docs, reason = "the kit serves other suites, too")]
 mod mongod;
 
-use std::sync::Arc;
-
 use culvert_bus::store::mongo::Mongo;
 use culvert_model::record::{Certificate, CertificateState};
 use culvert_model::{HostId, Role};
 use culvert_pool::{Stock, refill_all};
-use kit::{Hosts, finish, ids, prepare, slots, until};
+use kit::{Stage, finish, ids, pools, prepare, slots, until};
 use mongod::ReplicaSet;
 use tokio::task::JoinSet;
 
 /// Hosts that hear of the same.
 const HOSTS: usize = 4;
 
-async fn hosts() -> (Hosts<Mongo>, ReplicaSet) {
+async fn hosts() -> (Vec<Stage<Mongo>>, ReplicaSet) {
     let set = ReplicaSet::start(1).expect("a replica set");
-    let mut stores = Vec::new();
+    let mut hosts = Vec::new();
     for _ in 0..HOSTS {
         let host = HostId::new();
-        let store = Mongo::connect(&set.uri("culvert"), host).await.expect("the store opens");
-        stores.push((host, Arc::new(store)));
+        hosts.push(Stage::over(Mongo::connect(&set.uri("culvert"), host).await.expect("the store opens"), host));
     }
-    (Hosts::of(stores), set)
+    (hosts, set)
 }
 
 /// What each of them does when it hears of something, at the same time: the sum is what one alone would have done.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_slot_is_filled_by_one() {
     let (hosts, _set) = hosts().await;
-    let api = hosts.bus(0, Role::Api);
+    let api = hosts[0].bus(Role::Api);
     let organization = prepare(&api).await;
-    let buses: Vec<_> = (0..HOSTS).map(|host| hosts.bus(host, Role::Pools)).collect();
+    let buses: Vec<_> = hosts.iter().map(|host| host.bus(Role::Pools)).collect();
     let together = async || {
         let mut all = JoinSet::new();
         for bus in &buses {
@@ -52,10 +49,10 @@ async fn each_slot_is_filled_by_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_all_hear_is_done_once() {
     let (hosts, _set) = hosts().await;
-    let api = hosts.bus(0, Role::Api);
-    let queue = hosts.bus(1, Role::Queue);
+    let api = hosts[0].bus(Role::Api);
+    let queue = hosts[1].bus(Role::Queue);
     let organization = prepare(&api).await;
-    (0..HOSTS).for_each(|host| hosts.pools(host));
+    hosts.iter().for_each(pools);
     until("all jobs", async || (ids(&api).await == slots(organization)).then_some(())).await;
     finish(&queue).await;
     let client = Stock::Client(organization);

@@ -7,12 +7,14 @@ use culvert_model::record::{Job, Priority, Work};
 use culvert_model::{HostId, Millis};
 use culvert_records::Stored;
 
-use crate::TERMS;
 use crate::fate::{Fate, backoff, fate};
 
 /// How long a job that prefers another host waits for it, milliseconds. What it takes to hear of the job and to claim
 /// it comes on top, and half a second is the most that it may wait while somebody has a core for it.
 pub const PREFERENCE: Millis = 300;
+
+/// What a holder takes to give back a lease after it has written that its attempt is over, milliseconds. Nobody is told.
+const MOMENT: Millis = 50;
 
 /// A job that has waited for so long is as good as one that prefers this host: its own may be gone.
 const PATIENCE: Millis = 5_000;
@@ -29,6 +31,8 @@ pub struct View {
     pub now: Millis,
     /// For how long the store has answered.
     pub uninterrupted: Millis,
+    /// How long a lease lasts.
+    pub lease: Millis,
 }
 
 /// How urgent a job is: smaller comes first. Among those of one priority, what takes minutes makes way for the rest.
@@ -131,10 +135,10 @@ pub fn wait(job: &Stored<Job>, view: &View) -> Millis {
         Some(lease) if lease.host == view.host => Last::Us,
         Some(_) => Last::Another,
     };
-    let outage = if may_claim(last, 0, TERMS.length, view.uninterrupted) {
+    let outage = if may_claim(last, 0, view.lease, view.uninterrupted) {
         0
     } else {
-        TERMS.length.saturating_sub(view.uninterrupted)
+        view.lease.saturating_sub(view.uninterrupted)
     };
     if fate(record, view.now) != Fate::Do {
         return held.max(outage);
@@ -146,6 +150,8 @@ pub fn wait(job: &Stored<Job>, view: &View) -> Millis {
         Some(host) if host != view.host => record.created.max(ready) + PREFERENCE,
         _ => 0,
     };
+    // Of an attempt that is not begun or has ended, the lease is about to change.
+    let held = if record.begun.is_none() { held.min(MOMENT) } else { held };
     ready.max(preferred).saturating_sub(view.now).max(held).max(outage)
 }
 
@@ -173,7 +179,7 @@ pub fn choose(ready: &[Held], held: &[Held], cores: usize) -> Choice {
         let wish = if makes_way { Wish::Leave } else { Wish::Work };
         return Choice { claim: Vec::new(), wishes: vec![wish; held.len()], full: true };
     }
-    let mut room = Room { heavy: cores, light: LIGHT, low: true };
+    let mut room = Room::of(cores);
     let mut choice = Choice { wishes: vec![Wish::Rest; held.len()], ..Choice::default() };
     let fills = |job: &Held| job.urgency.priority == Priority::Low;
     let may_fill = !held.iter().any(fills);
@@ -209,8 +215,9 @@ impl Choice {
     }
 }
 
-/// What is left.
-struct Room {
+/// What is left of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Room {
     heavy: usize,
     light: usize,
     /// Whether a pool may be filled.
@@ -218,8 +225,13 @@ struct Room {
 }
 
 impl Room {
+    /// A host of so many cores that does nothing.
+    pub const fn of(cores: usize) -> Self {
+        Self { heavy: cores, light: LIGHT, low: true }
+    }
+
     /// Whether there is room for the job, which has it then.
-    fn take(&mut self, job: &Held) -> bool {
+    pub fn take(&mut self, job: &Held) -> bool {
         let left = if job.heavy { &mut self.heavy } else { &mut self.light };
         let low = job.urgency.priority == Priority::Low;
         if *left == 0 || low && !self.low {

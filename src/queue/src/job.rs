@@ -10,12 +10,12 @@ use culvert_records::{Hold, Stored};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
+use crate::Desk;
 use crate::choice::Wish;
 use crate::claimed::{Claimed, PAUSE, TELL, Then};
 use crate::fate::{ATTEMPTS, Fate, backoff, fate};
 use crate::thread::Threads;
 use crate::work::{self, Need, Trouble};
-use crate::{Desk, TERMS};
 
 /// How long reading what a job needs may take, and each batch of what came of it: for a store that is away.
 const LIMIT: Duration = Duration::from_secs(300);
@@ -37,7 +37,7 @@ enum End {
 
 /// Claims a job and does what is wished. Ends when nothing of it runs any more.
 pub async fn run(desk: Arc<Desk>, found: Stored<Job>, wish: watch::Receiver<Wish>) {
-    let (mut hold, job) = match Hold::claim(&desk.bus, &found, &desk.owner, TERMS).await {
+    let (mut hold, job) = match Hold::claim(&desk.bus, &found, &desk.owner, desk.terms).await {
         Ok(Some(claimed)) => claimed,
         Ok(None) => return,
         Err(failure) => return tracing::debug!(job = found.record.id, %failure, "could not claim"),

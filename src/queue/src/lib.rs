@@ -11,6 +11,7 @@ mod claimed;
 mod fate;
 mod job;
 mod look;
+mod offer;
 mod thread;
 mod work;
 
@@ -27,7 +28,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 /// A job's lease: 15 s, renewed every 5 s.
-pub(crate) const TERMS: Terms = Terms::of(15_000);
+pub const TERMS: Terms = Terms::of(15_000);
 
 /// What begins the name under which this process claims; a random word follows, so that no process takes an earlier
 /// one's claim for its own.
@@ -42,6 +43,8 @@ pub(crate) struct Desk {
     pub host: HostId,
     /// Under which name this process claims.
     pub owner: String,
+    /// On which terms.
+    pub terms: Terms,
     begun: Instant,
 }
 
@@ -66,9 +69,14 @@ pub async fn serve(context: Context) -> Result<(), Box<dyn Error>> {
 
 /// Does jobs until it is told to stop; gives back those that it has not ended by then.
 pub async fn attend(bus: Bus, stop: impl Future<Output = ()>) {
+    attend_on(bus, TERMS, stop).await;
+}
+
+/// The same, with leases on other terms than [`TERMS`]: a suite need not wait for as long as a machine that is busy.
+pub async fn attend_on(bus: Bus, terms: Terms, stop: impl Future<Output = ()>) {
     let (stopping, stopped) = watch::channel(false);
     let work = async {
-        let desk = Arc::new(Desk::open(bus).await);
+        let desk = Arc::new(Desk::open(bus, terms).await);
         let mut look = Look::new(desk.clone(), stopped);
         tokio::select! {
             () = look.run() => {}
@@ -89,7 +97,7 @@ pub async fn attend(bus: Bus, stop: impl Future<Output = ()>) {
 
 impl Desk {
     /// Waits for the bus.
-    pub async fn open(bus: Bus) -> Self {
+    pub async fn open(bus: Bus, terms: Terms) -> Self {
         let host = loop {
             match bus.here().await {
                 Ok((host, _)) => break host,
@@ -97,6 +105,6 @@ impl Desk {
             }
             sleep(Duration::from_millis(200)).await;
         };
-        Self { bus, host, owner: format!("{OWNER}{}", Id::new()), begun: Instant::now() }
+        Self { bus, host, owner: format!("{OWNER}{}", Id::new()), terms, begun: Instant::now() }
     }
 }

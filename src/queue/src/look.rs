@@ -4,14 +4,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use culvert_model::Kind;
+use culvert_jobs::glance;
 use culvert_model::record::{Job, JobState};
+use culvert_model::{HostId, Kind};
 use culvert_records::{Failure, Query, Stored};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use crate::choice::{Choice, Held, Ready, Urgency, View, Wish, choose};
+use crate::offer::{REST, offers, rooms};
 use crate::{Desk, OWNER, job};
 
 /// The net under the messages.
@@ -44,6 +46,8 @@ struct Doing {
     held: Held,
     tidy: bool,
     wish: watch::Sender<Wish>,
+    /// Since when it rests.
+    rests: Option<Instant>,
 }
 
 impl Doing {
@@ -58,7 +62,7 @@ impl Doing {
     }
 
     /// What is to be left or cancelled does not come back.
-    fn wish(&self, wish: Wish) {
+    fn wish(&mut self, wish: Wish) {
         self.wish.send_if_modified(|known| {
             let new = matches!(known, Wish::Work | Wish::Rest) && *known != wish;
             if new {
@@ -66,6 +70,7 @@ impl Doing {
             }
             new
         });
+        self.rests = (*self.wish.borrow() == Wish::Rest).then(|| self.rests.unwrap_or_else(Instant::now));
     }
 }
 
@@ -83,12 +88,12 @@ impl Look {
             () = self.attend() => {}
             _ = stopped.wait_for(|stop| *stop) => {}
         }
-        self.doing.values().for_each(|doing| doing.wish(Wish::Leave));
+        self.doing.values_mut().for_each(|doing| doing.wish(Wish::Leave));
         while self.jobs.join_next().await.is_some() {}
     }
 
     async fn attend(&mut self) {
-        let mut news = self.desk.bus.subscribe(&[Kind::Job]).await;
+        let mut news = self.desk.bus.subscribe(&[Kind::Job, Kind::Host]).await;
         let mut again = Instant::now();
         let mut looked = again;
         loop {
@@ -121,20 +126,45 @@ impl Look {
 
     async fn begin(&mut self) -> Result<Duration, Failure> {
         let (host, now) = self.desk.bus.here().await?;
-        let view = View { host, now, uninterrupted: self.desk.bus.uninterrupted() };
+        let view = View { host, now, uninterrupted: self.desk.bus.uninterrupted(), lease: self.desk.terms.length };
         let mut ready = Ready::default();
         let (places, held) = self.held();
         let choice = self.read(&view, &mut ready, &held).await?;
         for (place, wish) in places.iter().zip(&choice.wishes) {
-            self.doing[place].wish(*wish);
+            if let Some(doing) = self.doing.get_mut(place) {
+                doing.wish(*wish);
+            }
         }
         let mut work: Vec<_> = ready.work.into_iter().map(Some).collect();
         for job in choice.claim.into_iter().filter_map(|place| work[place].take()) {
             self.start(job, false);
         }
+        let waiting: Vec<Held> = work.iter().flatten().map(|job| Held::of(&job.record)).collect();
         let busy = self.doing.values().filter(|doing| doing.tidy).count();
         ready.tidy.into_iter().take(TIDY.saturating_sub(busy)).for_each(|job| self.start(job, true));
-        Ok(ready.again.map_or(POLL, |again| POLL.min(Duration::from_millis(again))))
+        let offer = self.offer(host, &waiting).await?;
+        let again = ready.again.map(Duration::from_millis);
+        Ok([again, offer].into_iter().flatten().fold(POLL, Duration::min))
+    }
+
+    /// Gives back what has rested for a while and another host has room for. Says when there may be more.
+    async fn offer(&mut self, host: HostId, waiting: &[Held]) -> Result<Option<Duration>, Failure> {
+        let rested = |(id, doing): (&Id, &Doing)| Some((*id, doing.held, doing.rests?.elapsed()));
+        let resting: Vec<(Id, Held, Duration)> = self.doing.iter().filter_map(rested).collect();
+        let again = resting.iter().filter_map(|(.., rested)| REST.checked_sub(*rested)).min();
+        let (places, long): (Vec<Id>, Vec<Held>) =
+            resting.into_iter().filter(|(.., rested)| *rested > REST).map(|(id, held, _)| (id, held)).unzip();
+        if long.is_empty() {
+            return Ok(again);
+        }
+        let (hosts, open) = glance(&self.desk.bus).await?;
+        for place in offers(&long, waiting, rooms(&hosts, &open, host)) {
+            if let Some(doing) = self.doing.get_mut(&places[place]) {
+                tracing::info!(job = doing.id, "it rests here, and another host has room for it");
+                doing.wish(Wish::Leave);
+            }
+        }
+        Ok(again)
     }
 
     /// Those that are being done.
@@ -180,7 +210,7 @@ impl Look {
         let (id, held) = (found.record.id.clone(), Held::of(&found.record));
         let (wish, wishes) = watch::channel(Wish::Work);
         let handle = self.jobs.spawn(job::run(self.desk.clone(), found, wishes));
-        self.doing.insert(handle.id(), Doing { id, held, tidy, wish });
+        self.doing.insert(handle.id(), Doing { id, held, tidy, wish, rests: None });
     }
 }
 

@@ -105,7 +105,7 @@ async fn host() {
 async fn join(uri: &str, host: HostId) -> (tempfile::TempDir, watch::Sender<bool>, Bus) {
     let store = Arc::new(Mongo::connect(uri, host).await.expect("the store opens"));
     let (folder, stop) = (tempfile::tempdir().expect("a temporary folder"), watch::Sender::new(false));
-    let bus = serve(&folder, store, host, Role::Tasks, stop.subscribe());
+    let bus = Bus::new(serve(folder.path(), store, host, Role::Tasks, stop.subscribe()));
     (folder, stop, bus)
 }
 

@@ -375,6 +375,8 @@ async fn a_server_waits_for_parameters_of_its_own() {
     world.until("said", || world.instance().is_some_and(|one| one.state == InstanceState::Failed)).await;
     let reason = world.instance().and_then(|one| one.reason).expect("a reason");
     assert!(reason.contains("Diffie-Hellman") && world.asked().is_empty(), "{reason}");
+    let there = Instant::now();
     world.bus.put(&Server { dh_params: Some(Bytes(vec![1])), ..records::server() });
     world.until("started", || matches!(world.asked().first(), Some(Request::Start(_)))).await;
+    assert!(there.elapsed() < Duration::from_millis(500), "it rests no longer: {:?}", there.elapsed());
 }

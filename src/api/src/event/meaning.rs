@@ -1,6 +1,7 @@
 //! What a change of a record means to a console.
 
 use culvert_model::{Id, Kind};
+use culvert_pool::Stock;
 use culvert_records::Change;
 
 use super::Event;
@@ -56,6 +57,7 @@ pub fn events(change: &Change) -> Vec<Event> {
 pub fn gathered(change: &Change) -> Option<String> {
     match change.kind {
         Kind::Output => Some(change.record.clone()),
+        Kind::Job if Stock::searched_by(&change.record) => Some("searches".into()),
         Kind::Job | Kind::Task | Kind::Certificate | Kind::DhParams => Some(change.kind.name().into()),
         _ => None,
     }
@@ -86,6 +88,9 @@ fn told(change: &Change) -> Vec<Told> {
         Kind::Connection => vec![("servers_updated", None), ("users_updated", None)],
         Kind::Output => vec![("server_output_updated", scope())],
         Kind::Log => vec![("log_updated", None)],
+        Kind::Job if Stock::searched_by(&change.record) => {
+            vec![("jobs_updated", None), ("pools_updated", None), ("servers_updated", None)]
+        }
         Kind::Job => vec![("jobs_updated", None), ("pools_updated", None)],
         Kind::Task => vec![("tasks_updated", None)],
         Kind::Certificate | Kind::DhParams => vec![("pools_updated", None)],
@@ -96,6 +101,19 @@ fn told(change: &Change) -> Vec<Told> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What a server says of its search is read from the job.
+    #[test]
+    fn a_search_concerns_whoever_waits_for_it() {
+        let change = |record: &str| {
+            let id = Id::new();
+            Change { id, kind: Kind::Job, record: record.into(), revision: 2, scope: None, at: 0 }
+        };
+        let (search, other) = (change("dh-params/2048/0"), change("authority/0"));
+        let tells = |change: &Change| events(change).iter().any(|event| event.kind == "servers_updated");
+        assert!(tells(&search) && !tells(&other));
+        assert_ne!(gathered(&search), gathered(&other), "neither stands for the other");
+    }
 
     #[test]
     fn a_user_concerns_its_organisation() {

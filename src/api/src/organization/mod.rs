@@ -54,7 +54,7 @@ pub async fn create(api: &Api, new: &OrganizationNew) -> Answer<Organization> {
         // Nobody is on the first list; who asks for one gets it.
         [insert(&organization(ca)), first_listing(ca.subject, now)].into_iter().chain(secret).collect()
     };
-    let ca = take::<Certificate>(api, Stock::Authority, with).await?;
+    let ca = take(api, Stock::Authority, with).await?;
     let organization = organization(&ca);
     api.note(format!("Organization {} was created.", organization.name)).await;
     Ok(organization)

@@ -2,17 +2,20 @@
 //!
 //! Nobody waits for them: what gets a server its parameters is written in one batch with what made it lack them. Ready
 //! ones become its own at once; else a job is reserved under the server's id, and the queue puts the result into the
-//! server, whatever became of this process. Until then the server's status is `pending`.
+//! server, whatever became of this process. As long as that job is open, the server's status is `pending`; when it was
+//! given up, the server says why. That is read from the jobs, so whatever is done about a job is seen at its server.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use culvert_model::Id;
-use culvert_model::record::{Dh, DhParams, Server, Settings};
+use culvert_model::record::{Dh, DhParams, Job, JobState, Server, Settings};
 use culvert_pool::Stock;
 use culvert_records::{Write, update};
 use http::StatusCode;
 
 use crate::answer::{Answer, No};
 use crate::api::Api;
-use crate::take::{Got, ask, forget};
+use crate::take::{Got, ask, forget_order};
 use crate::user::settings;
 
 /// Whether a server is to have parameters of its own by these settings, and has none.
@@ -91,5 +94,72 @@ pub async fn changed(api: &Api, old: &Server, new: &Server) {
 
 /// A server does not wait for parameters of this size any more.
 pub async fn give_up(api: &Api, server: Id, bits: u16) {
-    forget::<DhParams>(api, Stock::DhParams(bits), &server.to_string()).await;
+    forget_order(api, Stock::DhParams(bits), &server.to_string()).await;
+}
+
+/// Gets all servers what they lack, after the settings have said that they are to have some.
+///
+/// # Errors
+///
+/// The store can't be reached, or others write a server all the time.
+pub async fn provide_all(api: &Api, settings: &Settings) -> Answer<()> {
+    for server in super::list(api).await?.iter().filter(|server| lacks(server, settings)) {
+        match change(api, server.id, |_| Ok(())).await {
+            // It was deleted meanwhile.
+            Err(no) if no.status == StatusCode::NOT_FOUND => {}
+            done => drop(done?),
+        }
+    }
+    Ok(())
+}
+
+/// The searches for servers that lack parameters, as far as they can be looked at while the store is away.
+#[derive(Debug, Default)]
+pub struct Searches(Option<BTreeMap<String, Job>>);
+
+impl Searches {
+    /// For these servers.
+    ///
+    /// # Errors
+    ///
+    /// The store refuses.
+    pub async fn of(api: &Api, servers: &[Server], settings: &Settings) -> Answer<Self> {
+        let lacking = servers.iter().filter(|server| lacks(server, settings));
+        let sizes: BTreeSet<u16> = lacking.map(Server::dh_size).collect();
+        let mut searches = BTreeMap::new();
+        for bits in sizes {
+            let jobs = match api.bus.list::<Job>(Stock::DhParams(bits).jobs()).await {
+                Err(failure) if failure.outage() => return Ok(Self(None)),
+                jobs => jobs?.into_iter().map(|found| found.record).filter(|job| !job.cancelled),
+            };
+            // Where one died, another may have been ordered since.
+            let (dead, open): (Vec<Job>, Vec<Job>) = jobs.partition(|job| job.state == JobState::Dead);
+            searches.extend(dead.into_iter().chain(open).filter_map(|job| Some((job.reserved.clone()?, job))));
+        }
+        Ok(Self(Some(searches)))
+    }
+
+    /// Whether a server that lacks parameters will have some, as far as is known.
+    pub fn under_way(&self, server: Id) -> bool {
+        let Self(Some(searches)) = self else { return true };
+        searches.get(&server.to_string()).is_some_and(|job| job.state == JobState::Open)
+    }
+
+    /// Why a server lacks parameters, for people.
+    pub fn reason(&self, server: Id) -> Option<String> {
+        let job = self.0.as_ref()?.get(&server.to_string());
+        Some(match job {
+            None => "Nobody searches for its Diffie-Hellman parameters: start it to begin a search.".into(),
+            Some(Job { id, state: JobState::Dead, error, .. }) => {
+                let why = error.as_deref().unwrap_or("Nobody knows why.");
+                format!(
+                    "The search for its Diffie-Hellman parameters was given up. {why} Retry the job {id}, or start the \
+                     server to begin another search."
+                )
+            }
+            Some(Job { id, .. }) => format!(
+                "Its Diffie-Hellman parameters are being searched for, which takes minutes: the job {id} says how far that is."
+            ),
+        })
+    }
 }

@@ -21,6 +21,7 @@ use culvert_model::record::{Address, Job, Output, Priority, Server, ServerKey, W
 use culvert_records::{Failure, Guard, Query, Write, delete, insert, update as replace};
 use http::StatusCode;
 
+pub use dh::provide_all;
 pub use host::{attach_host, detach_host, hosts};
 pub use operation::{halt, operate};
 pub use organization::{attach, detach, organizations};

@@ -6,7 +6,7 @@ use culvert_contract::reply::{self, ServerStatus};
 use culvert_model::record::{Connection, Instance, InstanceState, Server, Settings};
 use culvert_model::{Id, Millis};
 
-use super::dh;
+use super::dh::{self, Searches};
 use crate::answer::Answer;
 use crate::api::Api;
 use crate::organization;
@@ -19,6 +19,7 @@ pub struct Scene {
     connections: BTreeMap<Id, Vec<Connection>>,
     members: BTreeMap<Id, u64>,
     settings: Settings,
+    searches: Searches,
     now: Millis,
 }
 
@@ -29,9 +30,7 @@ impl Scene {
     ///
     /// The store can't be reached.
     pub async fn of(api: &Api, server: &Server) -> Answer<Self> {
-        let mut scene = Self::gathered(api, Some(server.id)).await?;
-        scene.count(api, &server.organizations).await?;
-        Ok(scene)
+        Self::gathered(api, Some(server.id), std::slice::from_ref(server)).await
     }
 
     /// Of all servers, of which these are shown.
@@ -40,22 +39,23 @@ impl Scene {
     ///
     /// The store can't be reached.
     pub async fn all(api: &Api, shown: &[Server]) -> Answer<Self> {
-        let mut scene = Self::gathered(api, None).await?;
-        for server in shown {
-            scene.count(api, &server.organizations).await?;
-        }
-        Ok(scene)
+        Self::gathered(api, None, shown).await
     }
 
-    async fn gathered(api: &Api, server: Option<Id>) -> Answer<Self> {
+    async fn gathered(api: &Api, server: Option<Id>, shown: &[Server]) -> Answer<Self> {
         let instances = api.recall.instances(&api.bus, server).await?;
         let connections = api.recall.connections(&api.bus, server).await?;
-        let mut scene = Self { now: api.now().await?, settings: settings(api).await?, ..Self::default() };
+        let settings = settings(api).await?;
+        let searches = Searches::of(api, shown, &settings).await?;
+        let mut scene = Self { now: api.now().await?, settings, searches, ..Self::default() };
         for instance in instances {
             scene.instances.entry(instance.server).or_default().push(instance);
         }
         for connection in connections {
             scene.connections.entry(connection.server).or_default().push(connection);
+        }
+        for server in shown {
+            scene.count(api, &server.organizations).await?;
         }
         Ok(scene)
     }
@@ -77,11 +77,28 @@ impl Scene {
     /// How a server is.
     pub fn status(&self, server: &Server) -> ServerStatus {
         match (server.online, self.online(server).next()) {
-            (false, _) if dh::lacks(server, &self.settings) => ServerStatus::Pending,
+            (false, _) if self.lacks(server) && self.searches.under_way(server.id) => ServerStatus::Pending,
             (false, _) => ServerStatus::Offline,
             (true, None) => ServerStatus::Pending,
             (true, Some(_)) => ServerStatus::Online,
         }
+    }
+
+    fn lacks(&self, server: &Server) -> bool {
+        dh::lacks(server, &self.settings)
+    }
+
+    /// Why a server does not run, as far as is known.
+    fn reason(&self, server: &Server) -> Option<String> {
+        if self.status(server) == ServerStatus::Online {
+            return None;
+        }
+        if self.lacks(server) {
+            return self.searches.reason(server.id);
+        }
+        let instances = self.instances.get(&server.id).into_iter().flatten();
+        let mut failed = instances.filter(|instance| instance.state == InstanceState::Failed);
+        failed.find_map(|instance| instance.reason.clone())
     }
 
     /// The hosts that run an instance of a server.
@@ -95,6 +112,7 @@ impl Scene {
     /// The server as it is shown.
     pub fn show(&self, server: Server) -> reply::Server {
         let status = self.status(&server);
+        let reason = self.reason(&server);
         let since = self.online(&server).map(|instance| instance.since).min();
         let uptime = since.filter(|_| status == ServerStatus::Online);
         let connections = self.connections.get(&server.id).map_or(&[][..], Vec::as_slice);
@@ -102,6 +120,7 @@ impl Scene {
         reply::Server {
             id: server.id,
             status,
+            reason,
             uptime: uptime.map(|since| (self.now.saturating_sub(since) / 1000).max(1)),
             users_online: users.len() as u64,
             devices_online: connections.len() as u64,

@@ -10,10 +10,10 @@ mod wait;
 
 use culvert_model::Millis;
 use culvert_pool::Stock;
-use culvert_records::{Failure, Query, Stored, Write};
+use culvert_records::{Failure, Stored, Write};
 
 pub use count::{Takes, Way};
-pub use order::forget;
+pub use order::forget_order;
 pub use pooled::Pooled;
 pub use wait::take;
 
@@ -60,11 +60,6 @@ pub async fn ask<T: Pooled>(
     tracing::info!(pool = stock.name(), way = way.name(), "somebody takes from a pool");
     api.takes.count(stock, way);
     Ok(got)
-}
-
-/// Finds what was made for whoever has this word.
-fn reserved(word: &str) -> Query {
-    Query::by("by_reservation").equal(word).limit(1)
 }
 
 /// One that is ready. Of several, one by chance, so that those who take at the same time seldom take the same.

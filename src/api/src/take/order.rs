@@ -6,7 +6,7 @@ use culvert_model::{Kind, Millis};
 use culvert_pool::Stock;
 use culvert_records::{Failure, Guard, Stored, Write, delete, insert, update};
 
-use super::{Pooled, Way};
+use super::Way;
 use crate::answer::Answer;
 use crate::api::Api;
 use crate::random;
@@ -61,14 +61,14 @@ fn free(job: &Job, now: Millis) -> bool {
 }
 
 /// Nobody waits with this word any more: what is made for it goes to the pool, and what was ordered besides and not begun
-/// is not made. Best effort: what is left behind is swept by a task.
-pub async fn forget<T: Pooled>(api: &Api, stock: Stock, word: &str) {
-    if let Err(failure) = let_go::<T>(api, stock, word).await {
-        tracing::debug!(%failure, pool = stock.name(), "what was reserved was not given back");
+/// is not made. Best effort: what comes of an order that stays is for whoever needs it.
+pub async fn forget_order(api: &Api, stock: Stock, word: &str) {
+    if let Err(failure) = let_go(api, stock, word).await {
+        tracing::debug!(%failure, pool = stock.name(), "an order was not taken back");
     }
 }
 
-async fn let_go<T: Pooled>(api: &Api, stock: Stock, word: &str) -> Result<(), Failure> {
+async fn let_go(api: &Api, stock: Stock, word: &str) -> Result<(), Failure> {
     for mut job in api.bus.list::<Job>(stock.jobs()).await?.into_iter().filter(|job| is_of(job, word)) {
         let ordered = stock.slot(&job.record.id).is_none();
         if ordered && job.held_for() == 0 && job.record.state == JobState::Open {
@@ -79,10 +79,6 @@ async fn let_go<T: Pooled>(api: &Api, stock: Stock, word: &str) -> Result<(), Fa
             job.record.priority = Priority::Low;
             api.bus.update(&mut job).await?;
         }
-    }
-    for mut made in api.bus.find::<T>(super::reserved(word)).await?.items {
-        made.record.give_back();
-        api.bus.update(&mut made).await?;
     }
     Ok(())
 }

@@ -8,9 +8,6 @@ use culvert_records::{Stored, Write, delete, update};
 pub trait Pooled: Record {
     /// The record when it is somebody's, and the write that makes it so if nobody else was faster.
     fn take(found: Stored<Self>) -> (Self, Write);
-
-    /// Makes it what it was before it was made for somebody: there for whoever comes first.
-    fn give_back(&mut self);
 }
 
 impl Pooled for Certificate {
@@ -24,11 +21,6 @@ impl Pooled for Certificate {
         };
         (taken, write)
     }
-
-    fn give_back(&mut self) {
-        self.state = CertificateState::Ready;
-        self.reserved = None;
-    }
 }
 
 impl Pooled for DhParams {
@@ -36,9 +28,5 @@ impl Pooled for DhParams {
     fn take(found: Stored<Self>) -> (Self, Write) {
         let write = delete::<Self>(found.record.id, found.unchanged());
         (found.record, write)
-    }
-
-    fn give_back(&mut self) {
-        self.reserved = None;
     }
 }

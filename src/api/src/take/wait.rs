@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use culvert_model::Kind;
-use culvert_model::record::{Job, JobState, Organization};
+use culvert_model::record::{Certificate, CertificateState, Job, JobState, Organization};
 use culvert_pool::Stock;
-use culvert_records::Write;
+use culvert_records::{Failure, Query, Write};
 use http::StatusCode;
 
-use super::{Got, Pooled, ask, forget, ready, reserved, try_take};
+use super::{Got, ask, forget_order, ready, try_take};
 use crate::answer::{Answer, No};
 use crate::api::{Api, Watch};
 use crate::random;
@@ -16,13 +16,13 @@ use crate::random;
 /// How long one waits for something to be made.
 const PATIENCE: Duration = Duration::from_secs(50);
 
-/// Takes one of this stock, or waits until one is made: the writes that `with` makes for it happen together with the
+/// Takes a certificate of this stock, or waits until one is made: the writes that `with` makes for it happen together with the
 /// taking, or not at all. They are asked for again when somebody else was faster.
 ///
 /// # Errors
 ///
 /// None came in time, one of the writes was refused for another reason, or the store can't be reached.
-pub async fn take<T: Pooled>(api: &Api, stock: Stock, mut with: impl FnMut(&T) -> Vec<Write>) -> Answer<T> {
+pub async fn take(api: &Api, stock: Stock, mut with: impl FnMut(&Certificate) -> Vec<Write>) -> Answer<Certificate> {
     let mut watch = api.watch(&[Kind::Certificate, Kind::Job, Kind::Organization], PATIENCE);
     let word = random::word(24);
     let deadline = api.now().await? + PATIENCE.as_millis() as u64;
@@ -35,25 +35,25 @@ pub async fn take<T: Pooled>(api: &Api, stock: Stock, mut with: impl FnMut(&T) -
     match result {
         Ok((item, true)) => Ok(item),
         other => {
-            forget::<T>(api, stock, &word).await;
+            forget(api, stock, &word).await;
             other.map(|(item, _)| item)
         }
     }
 }
 
 /// With whether it is the one that was reserved.
-async fn until_made<T: Pooled>(
+async fn until_made(
     api: &Api,
     stock: Stock,
     word: &str,
     job: &str,
     watch: &mut Watch,
-    with: &mut impl FnMut(&T) -> Vec<Write>,
-) -> Answer<(T, bool)> {
+    with: &mut impl FnMut(&Certificate) -> Vec<Write>,
+) -> Answer<(Certificate, bool)> {
     loop {
         // Read first: if it is gone because it was done, then what it made is there.
         let job = api.bus.get::<Job>(job).await?.map(|found| found.record);
-        for found in api.bus.find::<T>(reserved(word)).await?.items {
+        for found in api.bus.find::<Certificate>(reserved(word)).await?.items {
             if let Some(taken) = try_take(api, found, with).await? {
                 return Ok((taken, true));
             }
@@ -68,6 +68,28 @@ async fn until_made<T: Pooled>(
             return Err(No::late(text));
         }
     }
+}
+
+/// Finds what was made for whoever has this word.
+fn reserved(word: &str) -> Query {
+    Query::by("by_reservation").equal(word).limit(1)
+}
+
+/// Nobody waits with this word any more: what was made for it is there for whoever comes first. Best effort: what is left
+/// behind is swept by a task.
+async fn forget(api: &Api, stock: Stock, word: &str) {
+    forget_order(api, stock, word).await;
+    if let Err(failure) = give_back(api, word).await {
+        tracing::debug!(%failure, pool = stock.name(), "what was reserved was not given back");
+    }
+}
+
+async fn give_back(api: &Api, word: &str) -> Result<(), Failure> {
+    for mut made in api.bus.find::<Certificate>(reserved(word)).await?.items {
+        (made.record.state, made.record.reserved) = (CertificateState::Ready, None);
+        api.bus.update(&mut made).await?;
+    }
+    Ok(())
 }
 
 /// Whether waiting has become useless: the organisation is gone, or the job was given up.

@@ -55,7 +55,7 @@ async fn ready_ones_are_the_servers_at_once() {
     let world = World::new().await;
     let console = own(&world).await;
     let queue = world.has(Role::Queue);
-    let ready = DhParams { id: Id::new(), bits: 2048, reserved: None, der: Bytes(vec![7]) };
+    let ready = DhParams { id: Id::new(), bits: 2048, der: Bytes(vec![7]) };
     queue.insert(&ready).await.expect("new ones");
     // The smallest that anybody gets.
     let (server, status) = create(&world, &console, 1024).await;
@@ -99,6 +99,61 @@ async fn without_any_a_job_is_made_that_outlives_whoever_ordered_it() {
     assert_eq!(world.get(&console, &path).await.good()["status"], "offline");
     assert_eq!(world.ask(&console, "PUT", &start, None).await.bad(400), "server_no_organization", "nothing is pending");
     assert_eq!(world.ask(&console, "PUT", &path, Some(new(3072))).await.good()["status"], "offline", "they are kept");
+}
+
+async fn shown(world: &World, console: &Console, server: &str) -> (String, String) {
+    let shown = world.get(console, &format!("/server/{server}")).await.good();
+    let text = |field: &str| shown[field].as_str().unwrap_or_default().to_owned();
+    (text("status"), text("reason"))
+}
+
+/// A search that was given up is no reason to wait, until it is retried.
+#[tokio::test]
+async fn a_server_says_what_became_of_its_search() {
+    let world = World::new().await;
+    let console = own(&world).await;
+    let queue = world.has(Role::Queue);
+    let (server, _) = create(&world, &console, 2048).await;
+    let (status, reason) = shown(&world, &console, &server).await;
+    assert!(status == "pending" && reason.contains("searched for"), "{status} {reason}");
+
+    // As the queue gives it up.
+    let mut job = queue.list::<Job>(Query::all()).await.expect("jobs").remove(0);
+    (job.record.state, job.record.error) = (JobState::Dead, Some("There is no entropy.".into()));
+    queue.update(&mut job).await.expect("nobody else changes it");
+    let id = &job.record.id;
+    let (status, reason) = shown(&world, &console, &server).await;
+    assert_eq!(status, "offline", "nobody does it: {reason}");
+    assert!(reason.contains("There is no entropy.") && reason.contains(id), "{reason}");
+    let jobs = world.get(&console, "/v1/jobs").await.good();
+    assert_eq!((&jobs[0]["state"], &jobs[0]["reason"]), (&json!("dead"), &json!("There is no entropy.")));
+
+    world.ask(&console, "PUT", "/v1/jobs/retry", Some(json!({ "id": id }))).await.good();
+    assert_eq!(shown(&world, &console, &server).await.0, "pending");
+    let job = queue.list::<Job>(Query::all()).await.expect("jobs").remove(0);
+    assert_eq!(job.record.reserved.as_ref(), Some(&server), "what comes of it is the server's");
+    world.ask(&console, "PUT", "/v1/jobs/cancel", Some(json!({ "id": id }))).await.good();
+    let (status, reason) = shown(&world, &console, &server).await;
+    assert!(status == "offline" && reason.contains("Nobody searches"), "{status} {reason}");
+    // Another one is begun by whoever starts it.
+    let start = format!("/server/{server}/operation/start");
+    assert_eq!(world.ask(&console, "PUT", &start, None).await.bad(503), "server_dh_pending");
+    assert_eq!(shown(&world, &console, &server).await.0, "pending");
+}
+
+/// Those that are there when the settings are changed are not left without.
+#[tokio::test]
+async fn all_servers_get_some_when_the_settings_say_so() {
+    let world = World::new().await;
+    let console = world.log_in().await;
+    let servers = [create(&world, &console, 2048).await, create(&world, &console, 3072).await];
+    assert!(servers.iter().all(|(_, status)| status == "offline"));
+    own(&world).await;
+    let jobs = world.api.bus.list::<Job>(Query::all()).await.expect("jobs");
+    for (server, _) in &servers {
+        assert_eq!(shown(&world, &console, server).await.0, "pending");
+        assert_eq!(jobs.iter().filter(|job| job.record.reserved.as_ref() == Some(server)).count(), 1);
+    }
 }
 
 /// Whoever deletes a server takes its order back, and a dead job does not count as one.

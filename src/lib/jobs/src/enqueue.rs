@@ -68,17 +68,27 @@ async fn one_by_one(bus: &Bus, jobs: &[Job], done: &mut Enqueued) -> Result<(), 
     Ok(())
 }
 
+/// The hosts that are online, and the open jobs: the most urgent ones, if there are very many.
+///
+/// # Errors
+///
+/// The store can't be reached, or the caller may not do that.
+pub async fn glance(bus: &Bus) -> Result<(Vec<Host>, Vec<Stored<Job>>), Failure> {
+    let hosts = bus.list::<Host>(Query::all()).await?.into_iter().map(|stored| stored.record);
+    let online = hosts.filter(|host| host.status == HostStatus::Online).collect();
+    let open = bus.find::<Job>(Query::by("by_state").equal("open").limit(GLANCE)).await?.items;
+    Ok((online, open))
+}
+
 /// The hosts that are online, with the open jobs that each of them does or is to do.
 async fn loads(bus: &Bus) -> Result<Vec<Load>, Failure> {
-    let hosts = bus.list::<Host>(Query::all()).await?;
-    let open = bus.find::<Job>(Query::by("by_state").equal("open").limit(GLANCE)).await?.items;
+    let (online, open) = glance(bus).await?;
     let mut counts: BTreeMap<HostId, u64> = BTreeMap::new();
     for host in open.iter().filter_map(host_of) {
         *counts.entry(host).or_default() += 1;
     }
-    let online = hosts.into_iter().map(|stored| stored.record).filter(|host| host.status == HostStatus::Online);
     let load = |host: Host| Load { host: host.id, cores: host.cores, open: counts.get(&host.id).copied().unwrap_or(0) };
-    Ok(online.map(load).collect())
+    Ok(online.into_iter().map(load).collect())
 }
 
 /// Whoever holds the job, or else whoever is to take it.

@@ -129,7 +129,7 @@ kinds! {
     Crl = "crls", version 1, scope None, announced true, [];
     /// Diffie-Hellman parameters that wait for a server.
     DhParams = "dh_params", version 1, scope None, announced true,
-        [index("by_bits", &["bits"]), index("by_reservation", &["reserved"])];
+        [index("by_bits", &["bits"])];
     /// A VPN server with its organisations, hosts and routes.
     Server = "servers", version 1, scope None, announced true, [index("by_name", &["name"])];
     /// The keys that a server's clients share.

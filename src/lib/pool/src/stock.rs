@@ -127,6 +127,12 @@ impl Stock {
         job.strip_prefix(&self.prefix())?.parse().ok()
     }
 
+    /// Whether a job of this id searches for Diffie-Hellman parameters, which a server may be waiting for.
+    #[must_use]
+    pub fn searched_by(job: &str) -> bool {
+        job.starts_with(Self::FAMILIES[2])
+    }
+
     /// The owner who misses something when a job of this id is gone, if any does.
     #[must_use]
     pub fn owner_by_job(id: &str) -> Option<Owner> {

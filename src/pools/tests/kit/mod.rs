@@ -1,51 +1,28 @@
-//! A bus over any store for every role, and a queue that is the test: it ends jobs as it likes.
+//! A stage with pools, and a queue that is the test: it ends jobs as it likes.
 
 #![allow(dead_code, reason = "each suite uses a part")]
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
-use std::time::Duration;
+#[path = "../../../../tests/kit/samples.rs"]
+#[allow(missing_docs, reason = "the kit serves other suites, too")]
+mod samples;
+#[path = "../../../../tests/kit/stage.rs"]
+mod stage;
 
-use culvert_bus::server::Server;
+use std::collections::BTreeSet;
+
 use culvert_bus::store::Store;
 use culvert_model::record::{
     Certificate, CertificateState, DhParams, Job, JobState, Organization, Purpose, Settings, Tls, Work,
 };
-use culvert_model::{Bytes, HostId, Id, Role};
+use culvert_model::{Bytes, Id, Role};
 use culvert_records::{Bus, Query, Stored, delete, insert};
-use tempfile::TempDir;
-use tokio::net::UnixListener;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
+use samples::made;
+pub use stage::{Stage, until};
 
-/// Hosts with one store.
-pub struct Hosts<S> {
-    pub stores: Vec<(HostId, Arc<S>)>,
-    folder: TempDir,
-    stop: watch::Sender<bool>,
-}
-
-impl<S: Store> Hosts<S> {
-    pub fn of(stores: Vec<(HostId, Arc<S>)>) -> Self {
-        Self { stores, folder: tempfile::tempdir().expect("a temporary folder"), stop: watch::Sender::new(false) }
-    }
-
-    /// What the process of this role has on a host.
-    pub fn bus(&self, host: usize, role: Role) -> Bus {
-        let (id, store) = &self.stores[host];
-        let socket = self.folder.path().join(format!("{}.sock", Id::new()));
-        let listener = UnixListener::bind(&socket).expect("a new name");
-        let server = Server::new(store.clone(), None, *id, Box::new(move |_| Some(role)));
-        let stopped = self.stop.subscribe();
-        tokio::spawn(async move { server.serve(&listener, stopped).await });
-        Bus::new(socket)
-    }
-
-    /// The pools process of a host.
-    pub fn pools(&self, host: usize) {
-        let bus = self.bus(host, Role::Pools);
-        tokio::spawn(async move { culvert_pools::keep(&bus).await });
-    }
+/// The pools process of the stage's host.
+pub fn pools<S: Store>(stage: &Stage<S>) {
+    let bus = stage.bus(Role::Pools);
+    tokio::spawn(async move { culvert_pools::keep(&bus).await });
 }
 
 /// Three clients, two servers, two CAs and two sets of parameters.
@@ -108,7 +85,7 @@ async fn end(queue: &Bus, job: &Stored<Job>) {
     let made = match job.record.work {
         Work::SpareCa => insert(&certificate(id, id, Purpose::Authority)),
         Work::Certificate { organization, purpose } => insert(&certificate(id, organization, purpose)),
-        Work::DhParams { bits } => insert(&DhParams { id, bits, reserved: None, der: Bytes(vec![1]) }),
+        Work::DhParams { bits } => insert(&DhParams { id, bits, der: Bytes(vec![1]) }),
         ref other => panic!("{other:?}"),
     };
     let surplus = culvert_pool::surplus(queue, &job.record).await.expect("the bus answers");
@@ -124,29 +101,9 @@ pub async fn give_up(queue: &Bus, mut job: Stored<Job>) {
 }
 
 fn certificate(id: Id, organization: Id, purpose: Purpose) -> Certificate {
-    Certificate {
-        id,
-        organization,
-        purpose,
-        state: CertificateState::Ready,
-        reserved: None,
-        subject: id,
-        der: Bytes(vec![1]),
-        fingerprint: id.to_string(),
-        expires: 1,
-        serial: "01".into(),
-        replaced: None,
-    }
-}
-
-/// Waits until the question is answered.
-pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(answer) = ask().await {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "{what} within half a minute");
-        sleep(Duration::from_millis(10)).await;
-    }
+    made(|certificate: &mut Certificate| {
+        (certificate.id, certificate.organization, certificate.purpose) = (id, organization, purpose);
+        (certificate.state, certificate.reserved) = (CertificateState::Ready, None);
+        (certificate.subject, certificate.fingerprint) = (id, id.to_string());
+    })
 }

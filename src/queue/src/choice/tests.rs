@@ -2,6 +2,7 @@ use culvert_records::Lease;
 use proptest::prelude::*;
 
 use super::*;
+use crate::TERMS;
 
 const NOW: Millis = 1_790_000_000_000;
 
@@ -11,7 +12,7 @@ fn job(number: usize, priority: Priority) -> Stored<Job> {
 }
 
 fn view() -> View {
-    View { host: HostId::new(), now: NOW, uninterrupted: TERMS.length }
+    View { host: HostId::new(), now: NOW, uninterrupted: TERMS.length, lease: TERMS.length }
 }
 
 fn ready(jobs: impl IntoIterator<Item = Stored<Job>>, view: &View) -> Ready {
@@ -87,6 +88,19 @@ fn a_suspect_waits_as_if_it_had_failed() {
     assert_eq!(ready([one.clone()], &view()).again, Some(3_500));
     one.record.begun = Some(NOW - 4_000);
     assert_eq!(ready([one], &view()).work.len(), 1);
+}
+
+/// Whoever ended an attempt holds the job for a moment, and nobody is told when it is given back.
+#[test]
+fn what_rests_after_a_failure_is_looked_at_when_it_is_due() {
+    let mut one = job(0, High);
+    one.lease = Some(Lease { host: HostId::new(), owner: "queue-1".into(), epoch: 4, left: 14_999 });
+    one.record.not_before = NOW + 1_000;
+    assert_eq!(ready([one.clone()], &view()).again, Some(1_000));
+    one.record.not_before = 0;
+    assert_eq!(ready([one.clone()], &view()).again, Some(MOMENT));
+    one.record.begun = Some(NOW - 10_000);
+    assert_eq!(ready([one], &view()).again, Some(14_999));
 }
 
 #[test]
@@ -174,6 +188,8 @@ proptest! {
             job.record.not_before = NOW - 1_000 + wait;
             job.record.preferred = other.then(HostId::new);
             job.record.begun = suspect.then_some(NOW - wait);
+            // Of what nobody has begun, the lease is about to change.
+            let left = left.map(|left| if suspect { left } else { left % (MOMENT + 1) });
             job.lease = left.map(|left| Lease { host: HostId::new(), owner: String::new(), epoch: 1, left });
             job
         });

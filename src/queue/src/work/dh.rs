@@ -26,7 +26,7 @@ pub async fn writes(desk: &Desk, job: &Job, bits: u16, der: &[u8]) -> Result<Vec
             server.record.dh_params = Some(der);
             update(&server.record, server.unchanged())
         }
-        None => insert(&DhParams { id: Id::new(), bits, reserved: None, der }),
+        None => insert(&DhParams { id: Id::new(), bits, der }),
     }])
 }
 

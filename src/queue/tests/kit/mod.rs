@@ -1,89 +1,97 @@
-//! A bus with the embedded store, and records to work on.
+//! A stage with a queue, and records to work on.
 
 #![allow(dead_code, reason = "each suite uses a part")]
 
+#[path = "../../../../tests/kit/mongod.rs"]
+#[allow(missing_docs, reason = "the kit serves other suites, too")]
+pub mod mongod;
 pub mod process;
 pub mod proxy;
+#[path = "../../../../tests/kit/samples.rs"]
+#[allow(missing_docs, reason = "the kit serves other suites, too")]
+pub mod samples;
+#[path = "../../../../tests/kit/stage.rs"]
+mod stage;
 
 use std::cell::OnceCell;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 
-use culvert_bus::server;
 use culvert_bus::store::Store;
 use culvert_bus::store::embedded::Embedded;
+use culvert_bus::store::mongo::Mongo;
+use culvert_lease::Terms;
 use culvert_model::record::{
-    Certificate, CertificateState, Job, Organization, Priority, Purpose, Server, Settings, User, Work,
+    Certificate, CertificateState, Host, Job, NewUser, Organization, Priority, Purpose, Settings, Work,
 };
-use culvert_model::{Cipher, Digest, HostId, Id, Port, Protocol, Role};
+use culvert_model::{HostId, Id, Role};
 use culvert_records::{Bus, Query};
-use tempfile::TempDir;
-use tokio::net::UnixListener;
-use tokio::sync::watch;
+use mongod::ReplicaSet;
+pub use stage::{Stage, until};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep};
 
-/// A store, and a bus for every host and role.
-pub struct Site<S> {
-    folder: TempDir,
-    store: Arc<S>,
-    stop: watch::Sender<bool>,
-    pub host: HostId,
+/// Leases that are over soon, for suites that wait for their end.
+pub const SHORT: Terms = Terms::of(4_000);
+
+/// A queue on the first host, whose leases are short.
+pub fn queue<S: Store>(stage: &Stage<S>) -> JoinHandle<()> {
+    queue_at(stage.bus(Role::Queue))
 }
 
-impl<S: Store> Site<S> {
-    /// As this host, if no other is named.
-    pub fn new(store: S, host: HostId) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        Self { folder, store: Arc::new(store), stop: watch::Sender::new(false), host }
+/// A queue at this bus, whose leases are short.
+pub fn queue_at(bus: Bus) -> JoinHandle<()> {
+    tokio::spawn(culvert_queue::attend_on(bus, SHORT, std::future::pending()))
+}
+
+/// Hosts with one MongoDB.
+pub struct Hosts {
+    pub stages: Vec<Stage<Mongo>>,
+    _set: ReplicaSet,
+}
+
+impl Hosts {
+    pub async fn of(count: usize) -> Self {
+        let set = ReplicaSet::start(1).expect("a replica set");
+        let mut stages = Vec::new();
+        for _ in 0..count {
+            let host = HostId::new();
+            let store = Mongo::connect(&set.uri("culvert"), host).await.expect("the store opens");
+            stages.push(Stage::over(store, host));
+        }
+        Self { stages, _set: set }
     }
 
-    /// Where the process of this role finds its bus.
-    pub fn socket(&self, role: Role) -> PathBuf {
-        self.socket_of(self.host, role)
+    /// What the process of this role has on a host.
+    pub fn bus(&self, host: usize, role: Role) -> Bus {
+        self.stages[host].bus(role)
     }
 
-    /// The same on any host.
-    pub fn socket_of(&self, host: HostId, role: Role) -> PathBuf {
-        let socket = self.folder.path().join(format!("{}.sock", Id::new()));
-        let listener = UnixListener::bind(&socket).expect("a new name");
-        let server = server::Server::new(self.store.clone(), None, host, Box::new(move |_| Some(role)));
-        let stop = self.stop.subscribe();
-        tokio::spawn(async move { server.serve(&listener, stop).await });
-        socket
+    /// Where a queue on a host finds its bus.
+    pub fn socket(&self, host: usize) -> PathBuf {
+        self.stages[host].socket(Role::Queue)
     }
 
-    /// What the process of this role has.
-    pub fn bus(&self, role: Role) -> Bus {
-        Bus::new(self.socket(role))
-    }
-
-    /// A queue.
-    pub fn queue(&self) -> JoinHandle<()> {
-        tokio::spawn(culvert_queue::attend(self.bus(Role::Queue), std::future::pending()))
+    /// A queue on a host, whose leases are short.
+    pub fn queue(&self, host: usize) -> JoinHandle<()> {
+        queue(&self.stages[host])
     }
 }
 
 /// The embedded store, and what is often asked of it.
 pub struct Cluster {
-    site: Site<Embedded>,
-    folder: TempDir,
+    stage: Stage<Embedded>,
     api: OnceCell<Bus>,
     pub host: HostId,
 }
 
 impl Cluster {
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let host = HostId::new();
-        let store = Embedded::open(&folder.path().join("store.sqlite"), host).expect("a new store");
-        Self { site: Site::new(store, host), folder, api: OnceCell::new(), host }
+        let stage = Stage::embedded();
+        Self { host: stage.host, stage, api: OnceCell::new() }
     }
 
     /// What the process of this role has on the first host.
     pub fn bus(&self, role: Role) -> Bus {
-        self.site.bus(role)
+        self.stage.bus(role)
     }
 
     /// What the suites look and change with.
@@ -93,17 +101,17 @@ impl Cluster {
 
     /// What the process of this role has on any host.
     pub fn bus_of(&self, host: HostId, role: Role) -> Bus {
-        Bus::new(self.site.socket_of(host, role))
+        self.stage.bus_of(host, role)
     }
 
     /// Where a queue on the first host finds its bus.
     pub fn socket(&self) -> PathBuf {
-        self.site.socket(Role::Queue)
+        self.stage.socket(Role::Queue)
     }
 
     /// A queue on the first host.
     pub fn queue(&self) -> JoinHandle<()> {
-        self.site.queue()
+        tokio::spawn(culvert_queue::attend(self.bus(Role::Queue), std::future::pending()))
     }
 
     /// An organisation without a CA.
@@ -145,87 +153,28 @@ pub async fn jobs(api: &Bus) -> usize {
     api.list::<Job>(Query::all()).await.expect("the bus answers").len()
 }
 
-/// A user with a certificate that is not there.
-pub fn user(organization: Id) -> User {
-    User {
+/// A user who is to be made.
+pub fn new_user(name: String) -> NewUser {
+    NewUser {
         id: Id::new(),
-        organization,
-        name: "alice".into(),
+        name,
         email: None,
         groups: Vec::new(),
         disabled: false,
-        auth_type: "local".into(),
-        yubico_id: None,
         pin: false,
         bypass_secondary: false,
-        client_to_client: false,
-        mac_addresses: None,
         dns_servers: None,
         dns_suffix: None,
-        port_forwarding: None,
-        network_links: Vec::new(),
-        certificate: Id::new(),
-        last_active: None,
     }
 }
 
-/// A server with the network 10.50.0.0/20.
-pub fn server(organization: Id) -> Server {
-    Server {
-        id: Id::new(),
-        name: "s".into(),
-        online: false,
-        started: None,
-        network: "10.50.0.0/20".parse().expect("a network"),
-        bind_address: None,
-        protocol: Protocol::Udp,
-        port: Port::try_from(1194).expect("a port"),
-        organizations: vec![organization],
-        hosts: Vec::new(),
-        standby: Vec::new(),
-        replica_count: 1,
-        routes: Vec::new(),
-        certificate: None,
-        groups: Vec::new(),
-        dns_servers: Vec::new(),
-        search_domain: None,
-        cipher: Cipher::Aes256,
-        hash: Digest::Sha256,
-        dh_param_bits: 2048,
-        dh_params: None,
-        network_lock: None,
-        multi_device: false,
-        inter_client: true,
-        restrict_routes: true,
-        otp_auth: false,
-        ping_interval: 10,
-        ping_timeout: 60,
-        inactive_timeout: None,
-        session_timeout: None,
-        max_clients: 2000,
-        max_devices: 0,
-        tun_mtu: None,
-        mss_fix: None,
-        debug: false,
-        block_outside_dns: false,
-        pre_connect_msg: None,
-    }
+/// A host that is online.
+pub fn host(id: HostId) -> Host {
+    samples::made(|host: &mut Host| host.id = id)
 }
 
 pub fn job(id: &str, work: Work, priority: Priority) -> Job {
     Job::new(id.into(), work, priority, 0)
-}
-
-/// Waits until the question is answered.
-pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    loop {
-        if let Some(answer) = ask().await {
-            return answer;
-        }
-        assert!(Instant::now() < deadline, "{what} within a minute");
-        sleep(Duration::from_millis(10)).await;
-    }
 }
 
 /// An organisation with a CA, which a queue at this bus makes.

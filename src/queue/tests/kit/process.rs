@@ -1,4 +1,4 @@
-//! A queue in a process of its own, which can be killed and stopped.
+//! A queue in a process of its own, which can be killed and stopped. Its leases are short.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use culvert_tasks::duty::{Done, Duty};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use super::Site;
+use super::{SHORT, Stage};
 
 /// Names the bus's socket to the process.
 const BUS: &str = "CULVERT_TEST_QUEUE_BUS";
@@ -125,9 +125,9 @@ async fn queue_in_a_process_of_its_own() {
         tokio::spawn(async move { culvert_tasks::attend_to(&Bus::new(tasks), &SLOTS).await });
     }
     let Ok(uri) = std::env::var(STORE) else {
-        return culvert_queue::attend(Bus::new(bus), std::future::pending()).await;
+        return culvert_queue::attend_on(Bus::new(bus), SHORT, std::future::pending()).await;
     };
     let host = std::env::var(HOST).expect("it comes with the database").parse().expect("a host's id");
-    let site = Site::new(Mongo::connect(&uri, host).await.expect("the store opens"), host);
-    culvert_queue::attend(site.bus(Role::Queue), std::future::pending()).await;
+    let stage = Stage::over(Mongo::connect(&uri, host).await.expect("the store opens"), host);
+    culvert_queue::attend_on(stage.bus(Role::Queue), SHORT, std::future::pending()).await;
 }

@@ -99,7 +99,7 @@ pub static DUTIES: [Duty; 13] = [
     },
     Duty {
         name: "reserved",
-        what: "Puts certificates and Diffie-Hellman parameters into the pool that nobody fetched.",
+        what: "Puts certificates into the pool that nobody fetched.",
         period: 5 * MINUTE,
         timeout: 3 * MINUTE,
         work: |desk| Box::pin(reserved::run(desk)),

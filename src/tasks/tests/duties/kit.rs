@@ -5,16 +5,15 @@ use std::time::Duration;
 
 use culvert_bus::store::Store;
 use culvert_bus::store::embedded::Embedded;
-use culvert_model::record::{Organization, Server, User};
+use culvert_model::record::Organization;
 use culvert_model::{HostId, Id, Record, Role};
 use culvert_records::{Bus, Guard, Query, Stored, Write, insert, update};
 use culvert_tasks::desk::Desk;
 use culvert_tasks::duty::{DUTIES, Done};
-use serde::de::DeserializeOwned;
 use tokio::time::sleep;
 
 use crate::race::Race;
-use crate::samples::sample;
+pub use crate::samples::{made, server, user};
 use crate::stage::{Stage, until};
 
 /// How long a task watches what somebody else changes meanwhile: the first look takes far less than half of it.
@@ -117,13 +116,6 @@ impl Broken {
     }
 }
 
-/// A record like the sample of its kind, but for this.
-pub fn made<T: Record + DeserializeOwned>(change: impl FnOnce(&mut T)) -> T {
-    let mut record = serde_json::from_value(sample(T::KIND)).expect("a good record");
-    change(&mut record);
-    record
-}
-
 /// The write that touches a record, as whoever has it would.
 pub fn touch<T: Record>(record: &T) -> Write {
     update(record, Guard::default())
@@ -131,17 +123,4 @@ pub fn touch<T: Record>(record: &T) -> Write {
 
 pub fn organization() -> Organization {
     made(|organization: &mut Organization| organization.id = Id::new())
-}
-
-pub fn user(organization: Id) -> User {
-    made(|user: &mut User| (user.id, user.organization, user.certificate) = (Id::new(), organization, Id::new()))
-}
-
-/// A server that is stopped, of these organisations.
-pub fn server(organizations: &[Id]) -> Server {
-    made(|server: &mut Server| {
-        (server.id, server.online, server.certificate) = (Id::new(), false, None);
-        (server.organizations, server.hosts, server.standby) = (organizations.to_vec(), Vec::new(), Vec::new());
-        (server.network_lock, server.dh_params) = (None, None);
-    })
 }

@@ -4,6 +4,7 @@
 #[allow(dead_code, missing_docs, reason = "the kit serves other suites, too")]
 mod samples;
 #[path = "../../../../tests/kit/stage.rs"]
+#[allow(dead_code, reason = "the kit serves other suites, too")]
 mod stage;
 
 mod addresses;

@@ -1,14 +1,9 @@
 //! What was made for somebody who does not wait any more.
 
-use culvert_model::record::{Certificate, CertificateState, DhParams, Server};
-use culvert_model::{Bytes, Id};
+use culvert_model::record::{Certificate, CertificateState};
 
-use crate::kit::{Broken, made, organization, server, touch};
+use crate::kit::{Broken, organization, touch};
 use crate::orphans::certificate;
-
-fn parameters(reserved: Option<String>) -> DhParams {
-    made(|parameters: &mut DhParams| (parameters.id, parameters.reserved) = (Id::new(), reserved))
-}
 
 #[tokio::test]
 async fn what_nobody_fetches_is_for_everybody() {
@@ -26,29 +21,13 @@ async fn what_nobody_fetches_is_for_everybody() {
     for certificate in [&left, &fetched, &taken, &ready] {
         broken.put(certificate).await;
     }
-    let (waits, has) = (server(&[]), Server { dh_params: Some(Bytes(vec![0])), ..server(&[]) });
-    broken.put(&waits).await;
-    broken.put(&has).await;
-    let of = |word: &str| parameters(Some(word.into()));
-    let (unfetched, late) = (of("a"), of(&has.id.to_string()));
-    let (awaited, free) = (of(&waits.id.to_string()), parameters(None));
-    for parameters in [&unfetched, &late, &awaited, &free] {
-        broken.put(parameters).await;
-    }
     let theirs = Certificate { state: CertificateState::Taken, reserved: None, ..fetched.clone() };
     broken
-        .while_it_watches(
-            async || broken.write(vec![touch(&theirs)]).await,
-            "reserved",
-            "1 certificate and 2 parameter sets given back",
-        )
+        .while_it_watches(async || broken.write(vec![touch(&theirs)]).await, "reserved", "1 certificate given back")
         .await;
     let expected = Certificate { state: CertificateState::Ready, reserved: None, ..left };
     for certificate in [expected, theirs, taken, ready] {
         assert_eq!(broken.get::<Certificate>(certificate.id).await.record, certificate);
     }
-    for parameters in [DhParams { reserved: None, ..unfetched }, DhParams { reserved: None, ..late }, awaited, free] {
-        assert_eq!(broken.get::<DhParams>(parameters.id).await.record, parameters);
-    }
-    assert_eq!(broken.says("reserved").await, "0 certificates and 0 parameter sets given back");
+    assert_eq!(broken.says("reserved").await, "0 certificates given back");
 }

@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use culvert_model::record::Instance as Record;
+use culvert_model::record::{Instance as Record, Server};
 use culvert_model::{Id, Millis, Slot};
 use culvert_records::{Failure, Query};
 use culvert_wire::helper;
@@ -71,10 +71,12 @@ pub struct Fleet {
 }
 
 /// What is known of a server that failed.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Failing {
     rest: Millis,
     until: Millis,
+    /// As it was then. When that changes, it may be what was missing.
+    server: Option<Server>,
 }
 
 impl Fleet {
@@ -205,7 +207,8 @@ impl Fleet {
             let covered = covered.collect();
             let attended = self.attended.keys().copied().collect();
             let held = self.held.iter().map(|(seat, holding)| (seat.clone(), holding.held())).collect();
-            let resting = self.failures.iter().map(|(server, failing)| (*server, failing.until)).collect();
+            let same = |(id, failing): &(&Id, &Failing)| directory.servers.get(*id) == failing.server.as_ref();
+            let resting = self.failures.iter().filter(same).map(|(server, failing)| (*server, failing.until)).collect();
             plan(&View {
                 host: self.setup.host,
                 now: self.now(),
@@ -257,7 +260,8 @@ impl Fleet {
     fn fail(&mut self, server: Id) {
         let now = self.now();
         let rest = self.failures.get(&server).map_or(REST, |failing| (failing.rest * 2).min(LONGEST));
-        self.failures.insert(server, Failing { rest, until: now + rest });
+        let known = self.setup.directory.read().servers.get(&server).cloned();
+        self.failures.insert(server, Failing { rest, until: now + rest, server: known });
     }
 
     /// Takes in what came of an action.

@@ -26,6 +26,8 @@ pub struct Server {
     pub id: Id,
     pub name: String,
     pub status: ServerStatus,
+    /// Why it does not run, or can't be started, where that is known. Ours.
+    pub reason: Option<String>,
     /// Seconds, at least 1 while online.
     pub uptime: Option<u64>,
     pub users_online: u64,

@@ -134,8 +134,6 @@ pub struct DhParams {
     pub id: Id,
     /// Their size.
     pub bits: u16,
-    /// Who waits for them; nothing if they are for whoever comes first.
-    pub reserved: Option<String>,
     /// PKCS #3, DER.
     pub der: Bytes,
 }

@@ -1,15 +1,13 @@
 //! A job that brings its process down whenever it is begun: it takes others with it once, and is given up in the end.
 
-mod kit;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::kit::process::Process;
+use crate::kit::{Cluster, job, until, with_ca};
 use culvert_model::record::{Certificate, Job, JobState, Priority, Purpose, Work};
 use culvert_model::{KeyKind, Millis};
 use culvert_records::{Query, Stored};
-use kit::process::Process;
-use kit::{Cluster, job, until, with_ca};
 
 /// The id of the job that is to blame.
 const POISON: &str = "poison";

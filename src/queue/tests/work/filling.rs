@@ -1,13 +1,11 @@
 //! Pools are filled, refilled at once when somebody takes from them, and never above their level.
 
-mod kit;
-
 use std::time::{Duration, Instant};
 
+use crate::kit::{Cluster, until};
 use culvert_model::record::{Certificate, CertificateState, Job, Purpose, Tls};
-use culvert_model::{Id, Role};
+use culvert_model::{Id, KeyKind, Role};
 use culvert_records::{Bus, Query};
-use kit::{Cluster, until};
 use tokio::task::JoinHandle;
 
 fn pools(cluster: &Cluster) -> JoinHandle<()> {
@@ -42,7 +40,7 @@ async fn take(bus: &Bus, certificate: &Certificate) {
 #[tokio::test]
 async fn from_nothing_and_after_every_take() {
     let cluster = Cluster::new();
-    cluster.settings(|settings| settings.client_pool = 3).await;
+    cluster.settings(|settings| (settings.client_pool, settings.user_key) = (3, KeyKind::P256)).await;
     // As on three hosts: they enqueue the same jobs.
     let _all = [pools(&cluster), pools(&cluster), pools(&cluster)];
     let _queue = cluster.queue();
@@ -66,7 +64,7 @@ async fn from_nothing_and_after_every_take() {
 #[tokio::test]
 async fn a_reservation_does_not_count() {
     let cluster = Cluster::new();
-    cluster.settings(|settings| settings.client_pool = 3).await;
+    cluster.settings(|settings| (settings.client_pool, settings.user_key) = (3, KeyKind::P256)).await;
     let organization = cluster.organization().await;
     let _pools = pools(&cluster);
     let queue = cluster.queue();

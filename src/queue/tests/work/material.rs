@@ -1,17 +1,12 @@
 //! What is made for nobody yet, or for a server: CAs of organisations that are still to be made, and Diffie-Hellman
 //! parameters.
 
-mod kit;
-#[path = "../../../tests/kit/samples.rs"]
-#[allow(dead_code, missing_docs, reason = "the kit serves other suites, too")]
-mod samples;
-
 use std::time::Duration;
 
+use crate::kit::{Cluster, job, samples, until};
 use culvert_model::record::{CaKey, Certificate, CertificateState, Dh, DhParams, Job, Priority, Purpose, Server, Work};
-use culvert_model::{KeyKind, Kind, Role};
+use culvert_model::{KeyKind, Role};
 use culvert_records::Query;
-use kit::{Cluster, job, until};
 use openssl::dh::Dh as Params;
 use openssl::nid::Nid;
 use openssl::pkey::PKey;
@@ -64,8 +59,7 @@ async fn parameters_for_whoever_waits_and_for_nobody_without_need() {
     assert!(found().await.is_empty(), "servers have no parameters of their own");
 
     // A server that waited when the settings were changed gets what it waits for.
-    let mut server: Server = serde_json::from_value(samples::sample(Kind::Server)).expect("a good record");
-    (server.dh_param_bits, server.dh_params) = (1024, None);
+    let server = Server { dh_param_bits: 1024, ..samples::server(&[]) };
     bus.insert(&server).await.expect("a new server");
     let mut wanted = job("wanted", work(), Priority::High);
     wanted.reserved = Some(server.id.to_string());

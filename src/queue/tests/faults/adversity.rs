@@ -5,23 +5,18 @@
 //! `CULVERT_FAULT_RUNS` says how many runs there are, six at a time, and `CULVERT_FAULT_SEED` the seed of the first: what
 //! goes wrong when is the seed's, what comes of it is the machine's.
 
-#[path = "../../../tests/kit/history.rs"]
-#[allow(dead_code, missing_docs, reason = "the kit serves other suites, too")]
-mod history;
-mod kit;
-#[path = "../../../tests/kit/mongod.rs"]
-#[allow(dead_code, missing_docs, reason = "the kit serves other suites, too")]
-mod mongod;
-#[path = "../../../tests/kit/work.rs"]
-#[allow(dead_code, missing_docs, reason = "the kit serves other suites, too")]
-mod work;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use crate::history::Outcome;
+use crate::kit::mongod::ReplicaSet;
+use crate::kit::process::Process;
+use crate::kit::proxy::{Moment, Proxy, ends_a_job};
+use crate::kit::{SHORT, Stage, job, new_user};
+use crate::work::{History, Left, Seen};
 use culvert_bus::store::mongo::Mongo;
 use culvert_model::record::{
     Certificate, CertificateKey, Job, JobState, Log, NewUser, Organization, Priority, Purpose, Settings, User, Work,
@@ -30,14 +25,8 @@ use culvert_model::{HostId, Id, KeyKind, Kind, Role};
 use culvert_records::{Bus, Claim, Failure, Guard, Query, Refusal};
 use culvert_wire::bus::{Request, Write};
 use futures_util::future::join_all;
-use history::Outcome;
-use kit::process::Process;
-use kit::proxy::{Moment, Proxy, ends_a_job};
-use kit::{Site, job};
-use mongod::ReplicaSet;
 use nix::sys::signal::Signal;
 use tokio::time::{Instant, sleep, timeout};
-use work::{History, Left, Seen};
 
 /// Runs beside each other.
 const TOGETHER: u64 = 6;
@@ -51,7 +40,7 @@ const CHUNK: u64 = 5;
 const FAULTS: u64 = 4;
 
 /// Longer than a job's lease.
-const LONG: Duration = Duration::from_secs(17);
+const LONG: Duration = Duration::from_millis(SHORT.length * 5 / 4);
 
 /// When everything works again, all is done within this time: a lease, the pause behind the last attempt, and the work.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -139,16 +128,16 @@ struct Host {
 }
 
 impl Host {
-    fn new(site: &Site<Mongo>, witness: &Arc<Mutex<Witness>>) -> Self {
+    fn new(stage: &Stage<Mongo>, witness: &Arc<Mutex<Witness>>) -> Self {
         let (hold, witness) = (Arc::new(Mutex::new(None)), witness.clone());
         let held = hold.clone();
-        let proxy = Proxy::start(&site.socket(Role::Queue), move |request| {
+        let proxy = Proxy::start(&stage.socket(Role::Queue), move |request| {
             witness.lock().expect("nobody panicked").look(request);
             // What begins or ends a job is where it hurts.
             let hurts = ends_a_job(request) || matches!(request, Request::Write { .. } | Request::Claim { .. });
             held.lock().expect("nobody panicked").take_if(|_| hurts)
         });
-        let host = Self { proxy, tasks: site.socket(Role::Tasks), hold, process: Mutex::default() };
+        let host = Self { proxy, tasks: stage.socket(Role::Tasks), hold, process: Mutex::default() };
         host.start();
         host
     }
@@ -228,18 +217,7 @@ async fn enqueue(api: &Bus, job: &Job) {
 }
 
 fn users(chunk: u64) -> Vec<NewUser> {
-    let user = |number| NewUser {
-        id: Id::new(),
-        name: format!("users-{chunk}/{number}"),
-        email: None,
-        groups: Vec::new(),
-        disabled: false,
-        pin: false,
-        bypass_secondary: false,
-        dns_servers: None,
-        dns_suffix: None,
-    };
-    (0..CHUNK).map(user).collect()
+    (0..CHUNK).map(|number| new_user(format!("users-{chunk}/{number}"))).collect()
 }
 
 /// Enqueues everything, in a while.
@@ -310,17 +288,17 @@ async fn slots(api: &Bus, history: &mut History) -> Vec<String> {
 async fn run(uri: String, seed: u64) {
     let mut dice = Dice(seed);
     let witness = Arc::new(Mutex::new(Witness::default()));
-    let mut sites = Vec::new();
+    let mut stages = Vec::new();
     for _ in 0..3 + dice.below(3) {
         let host = HostId::new();
-        sites.push(loop {
+        stages.push(loop {
             match Mongo::connect(&uri, host).await {
-                Ok(store) => break Site::new(store, host),
+                Ok(store) => break Stage::over(store, host),
                 Err(_) => sleep(Duration::from_millis(200)).await,
             }
         });
     }
-    let api = sites[0].bus(Role::Api);
+    let api = stages[0].bus(Role::Api);
     let settings = Settings { user_key: KeyKind::P256, ..Settings::default() };
     ask("settings", async || match api.insert(&settings).await {
         Err(Failure::Refused { .. }) => Ok(()),
@@ -335,7 +313,7 @@ async fn run(uri: String, seed: u64) {
     .await;
     let id = organization.id;
     enqueue(&api, &job(&format!("ca/{id}"), Work::Ca { organization: id }, Priority::High)).await;
-    let hosts: Vec<Host> = sites.iter().map(|site| Host::new(site, &witness)).collect();
+    let hosts: Vec<Host> = stages.iter().map(|stage| Host::new(stage, &witness)).collect();
     // No host suffers from two things at once.
     let mut suffering: Vec<Vec<Dice>> = hosts.iter().map(|_| Vec::new()).collect();
     for _ in 0..FAULTS {

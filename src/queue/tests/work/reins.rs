@@ -1,13 +1,11 @@
 //! Jobs that are not simply done: cancelled, resting, late, or of a newer release.
 
-mod kit;
-
 use std::time::{Duration, Instant};
 
+use crate::kit::{Cluster, job, until, with_ca};
 use culvert_model::record::{CertificateState, Dh, DhParams, Job, JobState, Priority, Purpose, Tls, Work};
 use culvert_model::{HostId, KeyKind, Kind, Role};
 use culvert_records::{Bus, Kept, Query, Stored, Write};
-use kit::{Cluster, job, until, with_ca};
 use serde_json::json;
 
 async fn get(bus: &Bus, id: &str) -> Option<Stored<Job>> {

@@ -1,12 +1,11 @@
 //! What happens around a job: its process stops and goes on, the database goes away, a clock is wrong, the disk is full.
 
-mod kit;
-#[path = "../../../tests/kit/mongod.rs"]
-#[allow(dead_code, missing_docs, reason = "the kit serves other suites, too")]
-mod mongod;
-
 use std::time::{Duration, Instant};
 
+use crate::kit::mongod::ReplicaSet;
+use crate::kit::process::{Process, shifted};
+use crate::kit::proxy::{Moment, Proxy, ends_a_job};
+use crate::kit::{Stage, job, jobs, queue, until, with_ca};
 use culvert_bus::store::Store;
 use culvert_bus::store::embedded::Embedded;
 use culvert_bus::store::mongo::Mongo;
@@ -14,14 +13,10 @@ use culvert_model::record::{Certificate, Job, JobState, Priority, Purpose, Work}
 use culvert_model::{HostId, Id, Kind, Role};
 use culvert_records::{Bus, Query};
 use culvert_wire::bus::{Request, Write};
-use kit::process::{Process, shifted};
-use kit::proxy::{Moment, Proxy, ends_a_job};
-use kit::{Site, job, jobs, until, with_ca};
-use mongod::ReplicaSet;
 use nix::sys::signal::Signal;
 
-async fn mongo(set: &ReplicaSet, database: &str, host: HostId) -> Site<Mongo> {
-    Site::new(Mongo::connect(&set.uri(database), host).await.expect("the store opens"), host)
+async fn mongo(set: &ReplicaSet, database: &str, host: HostId) -> Stage<Mongo> {
+    Stage::over(Mongo::connect(&set.uri(database), host).await.expect("the store opens"), host)
 }
 
 fn certificate(organization: Id, id: &str) -> Job {
@@ -29,9 +24,9 @@ fn certificate(organization: Id, id: &str) -> Job {
 }
 
 /// A CA, and a job that needs it.
-async fn one_job<S: Store>(site: &Site<S>) -> Bus {
-    let api = site.bus(Role::Api);
-    let queue = site.queue();
+async fn one_job<S: Store>(stage: &Stage<S>) -> Bus {
+    let api = stage.bus(Role::Api);
+    let queue = queue(stage);
     let organization = with_ca(&api).await;
     queue.abort();
     api.insert(&certificate(organization, "one")).await.expect("a new job");
@@ -68,8 +63,8 @@ fn reads_the_key(request: &Request) -> bool {
 }
 
 /// A queue whose process stopped just before it wrote its result.
-async fn stopped<S: Store>(site: &Site<S>) -> (Proxy, Process) {
-    let proxy = Proxy::start(&site.socket(Role::Queue), before(ends_a_job));
+async fn stopped<S: Store>(stage: &Stage<S>) -> (Proxy, Process) {
+    let proxy = Proxy::start(&stage.socket(Role::Queue), before(ends_a_job));
     let queue = Process::start(&proxy.socket);
     proxy.reached().await;
     queue.signal(Signal::SIGSTOP);
@@ -77,9 +72,9 @@ async fn stopped<S: Store>(site: &Site<S>) -> (Proxy, Process) {
 }
 
 /// Nobody else is there: it claims the job anew.
-async fn goes_on<S: Store>(site: Site<S>) {
-    let api = one_job(&site).await;
-    let (proxy, queue) = stopped(&site).await;
+async fn goes_on<S: Store>(stage: Stage<S>) {
+    let api = one_job(&stage).await;
+    let (proxy, queue) = stopped(&stage).await;
     until("the end of its lease", async || {
         (api.get::<Job>("one").await.expect("the bus answers")?.held_for() == 0).then_some(())
     })
@@ -94,15 +89,15 @@ async fn goes_on<S: Store>(site: Site<S>) {
 }
 
 /// Another host does the job meanwhile.
-async fn gives_up<S: Store>(site: Site<S>, other: Site<S>) {
-    let api = one_job(&site).await;
-    let (proxy, queue) = stopped(&site).await;
-    other.queue();
+async fn gives_up<S: Store>(stage: Stage<S>, other: Stage<S>) {
+    let api = one_job(&stage).await;
+    let (proxy, stopped) = stopped(&stage).await;
+    queue(&other);
     done(&api).await;
     proxy.go();
-    queue.signal(Signal::SIGCONT);
+    stopped.signal(Signal::SIGCONT);
     until("it to notice", async || {
-        let log = queue.log();
+        let log = stopped.log();
         (log.contains("another has the job now") || log.contains("the job is gone")).then_some(())
     })
     .await;
@@ -117,51 +112,54 @@ async fn stopped_for_longer_than_the_lease() {
     let embedded = Embedded::open(&folder.path().join("store.sqlite"), host).expect("a new store");
     let alone = mongo(&set, "alone", HostId::new()).await;
     let (one, other) = (mongo(&set, "two", HostId::new()).await, mongo(&set, "two", HostId::new()).await);
-    tokio::join!(goes_on(Site::new(embedded, host)), goes_on(alone), gives_up(one, other));
+    tokio::join!(goes_on(Stage::over(embedded, host)), goes_on(alone), gives_up(one, other));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_database_goes_away() {
+    tokio::join!(away(false), away(true));
+}
+
+/// The database is killed, or frozen, while queues are at three moments of a job.
+async fn away(killed: bool) {
     let mut set = ReplicaSet::start(1).expect("a replica set");
-    for killed in [false, true] {
-        let moments: [fn(&Request) -> bool; 3] = [begins_a_job, reads_the_key, ends_a_job];
-        let mut held = Vec::new();
-        for (number, moment) in moments.into_iter().enumerate() {
-            let site = mongo(&set, &format!("away{number}{killed}"), HostId::new()).await;
-            let api = one_job(&site).await;
-            let proxy = Proxy::start(&site.socket(Role::Queue), before(moment));
-            let queue = Process::start(&proxy.socket);
-            proxy.reached().await;
-            held.push((site, api, proxy, queue));
-        }
-        if killed { set.kill(0) } else { set.freeze(0) }.expect("it runs");
-        held.iter().for_each(|(_, _, proxy, _)| proxy.go());
-        // Longer than a request may take.
-        tokio::time::sleep(Duration::from_secs(4)).await;
-        if killed { set.restart(0) } else { set.thaw(0) }.expect("it was away");
-        let begun = Instant::now();
-        for (_, api, ..) in &held {
-            let back = until("the bus", async || api.list::<Job>(Query::all()).await.ok()).await;
-            assert!(back.iter().all(|job| job.record.state == JobState::Open), "{back:?}");
-            until("no jobs", async || api.list::<Job>(Query::all()).await.ok()?.is_empty().then_some(())).await;
-            assert_eq!(made(api).await, 1);
-        }
-        println!("done {:?} after the database was back", begun.elapsed());
+    let moments: [fn(&Request) -> bool; 3] = [begins_a_job, reads_the_key, ends_a_job];
+    let mut held = Vec::new();
+    for (number, moment) in moments.into_iter().enumerate() {
+        let stage = mongo(&set, &format!("away{number}"), HostId::new()).await;
+        let api = one_job(&stage).await;
+        let proxy = Proxy::start(&stage.socket(Role::Queue), before(moment));
+        let queue = Process::start(&proxy.socket);
+        proxy.reached().await;
+        held.push((stage, api, proxy, queue));
     }
+    if killed { set.kill(0) } else { set.freeze(0) }.expect("it runs");
+    held.iter().for_each(|(_, _, proxy, _)| proxy.go());
+    // Longer than a request may take.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    if killed { set.restart(0) } else { set.thaw(0) }.expect("it was away");
+    let begun = Instant::now();
+    for (_, api, ..) in &held {
+        let back = until("the bus", async || api.list::<Job>(Query::all()).await.ok()).await;
+        assert!(back.iter().all(|job| job.record.state == JobState::Open), "{back:?}");
+        until("no jobs", async || api.list::<Job>(Query::all()).await.ok()?.is_empty().then_some(())).await;
+        assert_eq!(made(api).await, 1);
+    }
+    println!("done {:?} after the database was back", begun.elapsed());
 }
 
 /// The whole host, bus and queue, has a clock that is an hour off: a job is neither late for it nor early.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_clock_is_wrong() {
     let set = ReplicaSet::start(1).expect("a replica set");
-    let site = mongo(&set, "culvert", HostId::new()).await;
-    let api = site.bus(Role::Api);
-    let queue = site.queue();
+    let stage = mongo(&set, "culvert", HostId::new()).await;
+    let api = stage.bus(Role::Api);
+    let queue = queue(&stage);
     let organization = with_ca(&api).await;
     queue.abort();
     let shifts = ["+3600s", "-3600s"].map(|shift| {
         let host = HostId::new();
-        (host, shifted(&site.socket(Role::Api), &set.uri("culvert"), host, shift))
+        (host, shifted(&stage.socket(Role::Api), &set.uri("culvert"), host, shift))
     });
     let (_, now) = api.here().await.expect("the bus answers");
     let waits = 4_000;
@@ -209,9 +207,9 @@ async fn the_disk_is_full() {
         return;
     };
     let host = HostId::new();
-    let site = Site::new(Embedded::open(&small.0.path().join("store.sqlite"), host).expect("a new store"), host);
-    let api = one_job(&site).await;
-    let proxy = Proxy::start(&site.socket(Role::Queue), before(ends_a_job));
+    let stage = Stage::over(Embedded::open(&small.0.path().join("store.sqlite"), host).expect("a new store"), host);
+    let api = one_job(&stage).await;
+    let proxy = Proxy::start(&stage.socket(Role::Queue), before(ends_a_job));
     let queue = Process::start(&proxy.socket);
     proxy.reached().await;
     let ballast = small.0.path().join("ballast");

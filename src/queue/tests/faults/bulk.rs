@@ -1,65 +1,21 @@
 //! Users by the dozen, and the addresses of a server's users, on MongoDB with two hosts whose queues are killed in the
 //! middle. Needs mongod: `make setup`.
 
-mod kit;
-#[path = "../../../tests/kit/mongod.rs"]
-#[allow(dead_code, missing_docs, reason = "the kit serves other suites, too")]
-mod mongod;
-
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::time::Instant;
 
-use culvert_bus::store::mongo::Mongo;
-use culvert_model::record::{
-    Address, Certificate, CertificateKey, Job, NewUser, Priority, Server, Settings, User, Work,
-};
-use culvert_model::{HostId, Id, KeyKind, Role};
+use crate::kit::process::Process;
+use crate::kit::proxy::{Moment, Proxy};
+use crate::kit::{Hosts, job, jobs, new_user, samples, until, with_ca};
+use culvert_model::record::{Address, Certificate, CertificateKey, Job, Priority, Server, Settings, User, Work};
+use culvert_model::{Id, KeyKind, Role};
 use culvert_records::{Bus, Query, insert, update};
-use kit::process::Process;
-use kit::proxy::{Moment, Proxy};
-use kit::{Site, job, jobs, server, until, with_ca};
-use mongod::ReplicaSet;
 
 const CHUNKS: usize = 16;
 const CHUNK: usize = 32;
 
-struct Hosts {
-    sites: [Site<Mongo>; 2],
-    _set: ReplicaSet,
-}
-
-impl Hosts {
-    async fn two() -> Self {
-        let set = ReplicaSet::start(1).expect("a replica set");
-        let site = async || {
-            let host = HostId::new();
-            Site::new(Mongo::connect(&set.uri("culvert"), host).await.expect("the store opens"), host)
-        };
-        Self { sites: [site().await, site().await], _set: set }
-    }
-
-    fn socket(&self, host: usize) -> PathBuf {
-        self.sites[host].socket(Role::Queue)
-    }
-
-    fn api(&self) -> Bus {
-        self.sites[0].bus(Role::Api)
-    }
-}
-
-fn user(number: usize) -> NewUser {
-    NewUser {
-        id: Id::new(),
-        name: format!("user-{number}"),
-        email: None,
-        groups: Vec::new(),
-        disabled: false,
-        pin: false,
-        bypass_secondary: false,
-        dns_servers: None,
-        dns_suffix: None,
-    }
+fn server(organization: Id) -> Server {
+    Server { network: "10.50.0.0/20".parse().expect("a network"), ..samples::server(&[organization]) }
 }
 
 async fn idle(api: &Bus) {
@@ -72,8 +28,8 @@ async fn users(api: &Bus) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_once_and_all_in_one_network() {
-    let hosts = Hosts::two().await;
-    let api = hosts.api();
+    let hosts = Hosts::of(2).await;
+    let api = hosts.bus(0, Role::Api);
     api.insert(&Settings { user_key: KeyKind::P256, ..Settings::default() }).await.expect("no settings yet");
     let mut queues = [0, 1].map(|host| Process::start(&hosts.socket(host)));
     let organization = with_ca(&api).await;
@@ -81,7 +37,7 @@ async fn each_once_and_all_in_one_network() {
     api.insert(&server).await.expect("a new server");
     let begun = Instant::now();
     for chunk in 0..CHUNKS {
-        let users = (0..CHUNK).map(|number| user(chunk * CHUNK + number)).collect();
+        let users = (0..CHUNK).map(|number| new_user(format!("user-{}", chunk * CHUNK + number))).collect();
         let work = Work::Users { organization, users };
         api.insert(&job(&format!("chunk-{chunk}"), work, Priority::Normal)).await.expect("a new job");
     }

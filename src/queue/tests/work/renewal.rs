@@ -1,10 +1,10 @@
 //! The life of certificates, over a real bus: renewed, replaced, revoked, listed, told of before they end.
 
-mod kit;
-
 use std::io::Write as _;
 use std::process::Command;
 
+use crate::kit::samples::user;
+use crate::kit::{Cluster, job, until};
 use culvert_model::record::{
     Certificate, CertificateKey, CertificateState, Crl, Job, JobState, Log, Organization, Priority, Purpose,
     Revocation, Tls, User, Work,
@@ -14,7 +14,6 @@ use culvert_records::{Guard, Kept, Query, Refusal, Stored, delete};
 use culvert_revocation::{listing, withdraw};
 use culvert_tasks::desk::Desk;
 use culvert_tasks::duty::DUTIES;
-use kit::{Cluster, job, until, user};
 use openssl::pkey::PKey;
 use openssl::x509::{CrlStatus, X509, X509Crl};
 
@@ -58,7 +57,7 @@ impl World {
         let made =
             self.cluster.certificates(self.organization, Purpose::Client, CertificateState::Ready).await.remove(0);
         self.change(made.id, |certificate| certificate.state = CertificateState::Taken).await;
-        let user = User { id: made.subject, certificate: made.id, ..user(self.organization) };
+        let user = User { id: made.subject, certificate: made.id, name: "alice".into(), ..user(self.organization) };
         self.cluster.api().insert(&user).await.expect("a new user");
         user
     }

@@ -1,22 +1,17 @@
 //! The queue is killed at each request that it makes of the bus, before and after it is done: the job's effect is there
-//! exactly once all the same. On the embedded store; `cargo test -p culvert-queue --test kills -- --ignored` does it on
+//! exactly once all the same. On the embedded store; `cargo test -p culvert-queue --test faults -- --ignored` does it on
 //! MongoDB, which takes longer.
 
-mod kit;
-#[path = "../../../tests/kit/mongod.rs"]
-#[allow(dead_code, missing_docs, reason = "the kit serves other suites, too")]
-mod mongod;
-
+use crate::kit::mongod::ReplicaSet;
+use crate::kit::process::Process;
+use crate::kit::proxy::{Moment, Proxy};
+use crate::kit::{Stage, job, jobs, queue, until, with_ca};
 use culvert_bus::store::Store;
 use culvert_bus::store::embedded::Embedded;
 use culvert_bus::store::mongo::Mongo;
 use culvert_model::record::{Certificate, CertificateKey, Priority, Purpose, Work};
 use culvert_model::{HostId, Role};
 use culvert_records::Query;
-use kit::process::Process;
-use kit::proxy::{Moment, Proxy};
-use kit::{Site, job, jobs, until, with_ca};
-use mongod::ReplicaSet;
 use tempfile::TempDir;
 use tokio::task::{JoinSet, LocalSet};
 
@@ -28,16 +23,16 @@ const MOST: usize = 60;
 
 /// Kills the queue at its n-th request, and says whether it made so many before the job was done.
 async fn killed_at<S: Store>(store: S, host: HostId, place: usize, moment: Moment) -> bool {
-    let site = Site::new(store, host);
-    let api = site.bus(Role::Api);
-    let other = site.queue();
+    let stage = Stage::over(store, host);
+    let api = stage.bus(Role::Api);
+    let other = queue(&stage);
     let organization = with_ca(&api).await;
     other.abort();
     let work = Work::Certificate { organization, purpose: Purpose::Server };
     api.insert(&job("one", work, Priority::High)).await.expect("a new job");
 
     let mut count = 0;
-    let proxy = Proxy::start(&site.socket(Role::Queue), move |_| {
+    let proxy = Proxy::start(&stage.socket(Role::Queue), move |_| {
         count += 1;
         (count == place).then_some(moment)
     });
@@ -49,7 +44,7 @@ async fn killed_at<S: Store>(store: S, host: HostId, place: usize, moment: Momen
         () = until("no jobs", none) => false,
     };
     drop(queue);
-    let _next = Process::start(&site.socket(Role::Queue));
+    let _next = Process::start(&stage.socket(Role::Queue));
     until("no jobs", none).await;
     let made = api.list::<Certificate>(Query::all()).await.expect("the bus answers");
     let keys = api.list::<CertificateKey>(Query::all()).await.expect("the bus answers");

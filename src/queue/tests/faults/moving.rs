@@ -1,44 +1,40 @@
 //! Servers with thousands of users are moved into another network: page by page, so that the queue's memory hardly grows
 //! with them, and it is told how far that is. How long ten thousand take, on both stores (needs mongod: `make setup`):
-//! `cargo test -p culvert-queue --test moving -- --ignored --nocapture`; `CULVERT_ADDRESSES` names another number.
-
-mod kit;
-#[path = "../../../tests/kit/mongod.rs"]
-#[allow(dead_code, missing_docs, reason = "the kit serves other suites, too")]
-mod mongod;
+//! `cargo test -p culvert-queue --test faults moving -- --ignored --nocapture`; `CULVERT_ADDRESSES` names another number.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use culvert_bus::store::Store;
-use culvert_bus::store::embedded::Embedded;
 use culvert_bus::store::mongo::Mongo;
 use culvert_model::record::{Address, Job, Priority, Server, User, Work};
 use culvert_model::{HostId, Id, Kind, Role};
 use culvert_records::{BATCH, Bus, Query, Write, insert, update};
 use culvert_wire::bus::Request;
-use kit::process::Process;
-use kit::proxy::{Moment, Proxy};
-use kit::{Site, organization, server, user};
-use mongod::ReplicaSet;
 use tokio::time::sleep;
+
+use crate::kit::mongod::ReplicaSet;
+use crate::kit::process::Process;
+use crate::kit::proxy::{Moment, Proxy};
+use crate::kit::samples::{self, user};
+use crate::kit::{Stage, organization};
 
 const NETWORKS: [&str; 2] = ["10.40.0.0/14", "10.64.0.0/14"];
 
 /// A server whose users have the lowest addresses of its network.
 struct Scene<S> {
-    site: Site<S>,
+    stage: Stage<S>,
     api: Bus,
     server: Id,
     count: usize,
 }
 
 impl<S: Store> Scene<S> {
-    async fn new(site: Site<S>, count: usize) -> Self {
-        let api = site.bus(Role::Api);
+    async fn new(stage: Stage<S>, count: usize) -> Self {
+        let api = stage.bus(Role::Api);
         let organization = organization(&api).await;
-        let server = Server { network: NETWORKS[0].parse().expect("a network"), ..server(organization) };
+        let server = Server { network: NETWORKS[0].parse().expect("a network"), ..samples::server(&[organization]) };
         api.insert(&server).await.expect("a new server");
         let lowest = u32::from(server.network.network()) + 2;
         let users: Vec<User> = (0..count).map(|_| user(organization)).collect();
@@ -50,7 +46,7 @@ impl<S: Store> Scene<S> {
         for batch in users.chunks(BATCH).chain(addresses.chunks(BATCH)) {
             api.write(batch.to_vec()).await.expect("they are new");
         }
-        Self { site, api, server: server.id, count }
+        Self { stage, api, server: server.id, count }
     }
 
     async fn record(&self) -> Server {
@@ -92,21 +88,13 @@ impl<S: Store> Scene<S> {
     }
 }
 
-fn embedded() -> (tempfile::TempDir, Site<Embedded>) {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let host = HostId::new();
-    let store = Embedded::open(&folder.path().join("store.sqlite"), host).expect("a new store");
-    (folder, Site::new(store, host))
-}
-
 /// Killed in the middle: how far it was is told, the old network counts, and the next one goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn page_by_page() {
-    let (_folder, site) = embedded();
-    let scene = Scene::new(site, 2_500).await;
+    let scene = Scene::new(Stage::embedded(), 2_500).await;
     scene.begin().await;
     let mut batches = 0;
-    let proxy = Proxy::start(&scene.site.socket(Role::Queue), move |request| {
+    let proxy = Proxy::start(&scene.stage.socket(Role::Queue), move |request| {
         batches += usize::from(matches!(request, Request::Write { writes, .. } if writes.len() == BATCH));
         (batches == 15).then_some(Moment::After)
     });
@@ -120,7 +108,7 @@ async fn page_by_page() {
     assert_eq!(staged, 15 * (BATCH - 1));
     let network = scene.record().await.network;
     assert!(network.to_string() == NETWORKS[0] && held.iter().all(|held| held.record.within(network).is_some()));
-    let _next = Process::start(&scene.site.socket(Role::Queue));
+    let _next = Process::start(&scene.stage.socket(Role::Queue));
     scene.until(|server| server.network_lock.is_none()).await;
     scene.moved().await;
 }
@@ -128,27 +116,26 @@ async fn page_by_page() {
 /// However many batches came before: the server is in its new network only together with the job that unlocks it.
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_behind_the_last_batch() {
-    let (_folder, site) = embedded();
     // The last batch but one has room for one write more.
-    let scene = Scene::new(site, 2 * (BATCH - 1) - 1).await;
+    let scene = Scene::new(Stage::embedded(), 2 * (BATCH - 1) - 1).await;
     scene.begin().await;
     let moves = |write: &Write| matches!(write, Write::Update { kind: Kind::Server, .. });
-    let proxy = Proxy::start(&scene.site.socket(Role::Queue), move |request| {
+    let proxy = Proxy::start(&scene.stage.socket(Role::Queue), move |request| {
         matches!(request, Request::Write { writes, .. } if writes.iter().any(moves)).then_some(Moment::After)
     });
     let dying = Process::start(&proxy.socket);
     proxy.reached().await;
     drop(dying);
     assert_eq!(scene.record().await.network.to_string(), NETWORKS[1]);
-    let _next = Process::start(&scene.site.socket(Role::Queue));
+    let _next = Process::start(&scene.stage.socket(Role::Queue));
     scene.until(|server| server.network_lock.is_none()).await;
     scene.moved().await;
 }
 
-async fn measure<S: Store>(name: &str, site: Site<S>) {
+async fn measure<S: Store>(name: &str, stage: Stage<S>) {
     let count = std::env::var("CULVERT_ADDRESSES").map_or(10_000, |count| count.parse().expect("a number"));
-    let scene = Scene::new(site, count).await;
-    let queue = Process::start(&scene.site.socket(Role::Queue));
+    let scene = Scene::new(stage, count).await;
+    let queue = Process::start(&scene.stage.socket(Role::Queue));
     let begun = Instant::now();
     scene.begin().await;
     let switched = scene.until(|server| server.network.to_string() == NETWORKS[1]).await;
@@ -163,8 +150,7 @@ async fn measure<S: Store>(name: &str, site: Site<S>) {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures"]
 async fn measured_on_the_embedded_store() {
-    let (_folder, site) = embedded();
-    measure("embedded", site).await;
+    measure("embedded", Stage::embedded()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -173,5 +159,5 @@ async fn measured_on_mongodb() {
     let set = ReplicaSet::start(1).expect("a replica set");
     let host = HostId::new();
     let store = Mongo::connect(&set.uri("culvert"), host).await.expect("the store opens");
-    measure("MongoDB", Site::new(store, host)).await;
+    measure("MongoDB", Stage::over(store, host)).await;
 }

@@ -1,15 +1,13 @@
 //! Jobs from the enqueueing to the result, over a real bus: each done once, whatever happens to who does it.
 
-mod kit;
-
 use std::time::{Duration, Instant};
 
+use crate::kit::{Cluster, job, until, with_ca};
 use culvert_model::record::{
     CaKey, CertificateState, Job, JobState, Organization, Priority, Purpose, Tls, TlsKey, Work,
 };
 use culvert_model::{HostId, Id, Role};
 use culvert_records::{Kept, Stored};
-use kit::{Cluster, job, until, with_ca};
 use openssl::pkey::PKey;
 use openssl::x509::X509;
 
