@@ -10,7 +10,15 @@ use tokio::sync::broadcast;
 /// Whoever changes something through this comes a moment too late.
 pub struct Race<S> {
     store: Arc<S>,
-    first: Mutex<Vec<Write>>,
+    first: Mutex<First>,
+}
+
+/// What happens before a change.
+#[derive(Default)]
+struct First {
+    writes: Vec<Write>,
+    /// Whose lease is taken, and by whom.
+    claims: Vec<(Kind, String, Owner)>,
 }
 
 impl<S: Store> Race<S> {
@@ -20,13 +28,22 @@ impl<S: Store> Race<S> {
 
     /// These happen, each by itself, just before the next change.
     pub fn before_the_next(&self, writes: Vec<Write>) {
-        *self.first.lock().expect("no panic in between") = writes;
+        self.first.lock().expect("no panic in between").writes = writes;
+    }
+
+    /// Likewise, this host takes the lease of that record.
+    pub fn claimed_before_the_next(&self, kind: Kind, id: String, host: HostId) {
+        let owner = Owner { host, name: "its own".into() };
+        self.first.lock().expect("no panic in between").claims.push((kind, id, owner));
     }
 
     async fn meanwhile(&self) {
         let first = std::mem::take(&mut *self.first.lock().expect("no panic in between"));
-        for write in first {
+        for write in first.writes {
             self.store.write(write_id(), vec![write]).await.expect("what happens in between can happen");
+        }
+        for (kind, id, owner) in first.claims {
+            self.store.claim(kind, &id, None, owner, 60_000).await.expect("nobody holds it");
         }
     }
 }
