@@ -13,6 +13,10 @@ pub const ATTEMPTS: u16 = 3;
 /// The longest that is waited without looking at the record again.
 const LONGEST: Millis = 60_000;
 
+/// How long a task rests that is due because something was changed: changes that come one after the other are seen
+/// together.
+const REST: Millis = 5_000;
+
 /// The wait after a run that failed.
 const AGAIN: Millis = 1_000;
 
@@ -25,9 +29,23 @@ pub enum Step {
     Reserve,
 }
 
-/// What this host does at `now` of the store's clock, after so much uninterrupted contact with the store.
-pub fn step(duty: &Duty, task: &Stored<Task>, host: HostId, now: Millis, uninterrupted: Millis) -> Step {
-    let early = task.record.due.saturating_sub(now);
+/// When the last run began that ended.
+pub fn began(task: &Task) -> Option<Millis> {
+    task.finished.map(|finished| finished.saturating_sub(task.duration.unwrap_or_default()))
+}
+
+/// What this host does at `now` of the store's clock, after so much uninterrupted contact with the store. `unseen` is when
+/// something was changed that the task looks at, if no run has begun since.
+pub fn step(
+    duty: &Duty,
+    task: &Stored<Task>,
+    host: HostId,
+    now: Millis,
+    uninterrupted: Millis,
+    unseen: Option<Millis>,
+) -> Step {
+    let rested = unseen.and(task.record.finished).map(|finished| finished + REST);
+    let early = task.record.due.min(rested.unwrap_or(Millis::MAX)).saturating_sub(now);
     // Due later than a whole period from now: the store's clock was set back.
     if early > 0 && early <= duty.period {
         return Step::Wait(early.min(LONGEST));

@@ -75,6 +75,11 @@ impl Broken {
         self.race.before_the_next(writes);
     }
 
+    /// How many records the tasks found in lists since this was asked.
+    pub fn found(&self) -> usize {
+        self.race.found()
+    }
+
     /// This host comes back just before the task's next change.
     pub fn back_before_the_next(&self, host: HostId) {
         self.race.claimed_before_the_next(Host::KIND, host.to_string(), host);

@@ -1,5 +1,6 @@
 //! A store in which something happens between a look and the change that follows it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use culvert_bus::store::{Answer, Found, Owner, Store, Tail, write_id};
@@ -11,6 +12,8 @@ use tokio::sync::broadcast;
 pub struct Race<S> {
     store: Arc<S>,
     first: Mutex<First>,
+    /// How many records were found.
+    found: AtomicUsize,
 }
 
 /// What happens before a change.
@@ -23,7 +26,7 @@ struct First {
 
 impl<S: Store> Race<S> {
     pub fn new(store: Arc<S>) -> Self {
-        Self { store, first: Mutex::default() }
+        Self { store, first: Mutex::default(), found: AtomicUsize::default() }
     }
 
     /// These happen, each by itself, just before the next change.
@@ -35,6 +38,11 @@ impl<S: Store> Race<S> {
     pub fn claimed_before_the_next(&self, kind: Kind, id: String, host: HostId) {
         let owner = Owner { host, name: "its own".into() };
         self.first.lock().expect("no panic in between").claims.push((kind, id, owner));
+    }
+
+    /// How many records were found since this was asked.
+    pub fn found(&self) -> usize {
+        self.found.swap(0, Ordering::Relaxed)
     }
 
     async fn meanwhile(&self) {
@@ -58,7 +66,9 @@ impl<S: Store> Store for Race<S> {
     }
 
     async fn find(&self, find: Find) -> Answer<Found> {
-        self.store.find(find).await
+        let found = self.store.find(find).await?;
+        self.found.fetch_add(found.rows.len(), Ordering::Relaxed);
+        Ok(found)
     }
 
     async fn count(&self, find: Find) -> Answer<u64> {
