@@ -13,9 +13,11 @@ pub const ATTEMPTS: u16 = 3;
 /// The longest that is waited without looking at the record again.
 const LONGEST: Millis = 60_000;
 
-/// How long a task rests that is due because something was changed: changes that come one after the other are seen
-/// together.
-const REST: Millis = 5_000;
+/// How long a task rests at least that is due because something was changed, so that changes which come one after the
+/// other are seen together; and how many times as long as its last run took, so that it is never at work for more than a
+/// twentieth of the time, however much there is.
+const REST: Millis = 1_000;
+const RESTS: Millis = 20;
 
 /// The wait after a run that failed.
 const AGAIN: Millis = 1_000;
@@ -44,7 +46,8 @@ pub fn step(
     uninterrupted: Millis,
     unseen: Option<Millis>,
 ) -> Step {
-    let rested = unseen.and(task.record.finished).map(|finished| finished + REST);
+    let rest = REST.max(RESTS * task.record.duration.unwrap_or_default());
+    let rested = unseen.and(task.record.finished).map(|finished| finished + rest);
     let early = task.record.due.min(rested.unwrap_or(Millis::MAX)).saturating_sub(now);
     // Due later than a whole period from now: the store's clock was set back.
     if early > 0 && early <= duty.period {

@@ -11,7 +11,7 @@ use super::{Done, counted};
 use crate::desk::Desk;
 
 /// How long a lease's end is waited for beyond it, so that it has surely run out.
-const MARGIN: Millis = 20;
+pub const MARGIN: Millis = 20;
 
 pub async fn run(desk: &Desk<'_>) -> Result<Done, Failure> {
     let hosts = desk.all::<Host>(Query::all()).await?;

@@ -70,7 +70,8 @@ pub static DUTIES: [Duty; 15] = [
         name: "lost-servers",
         what: "Frees the instances of hosts that are lost, and removes the connections to them.",
         period: 5 * SECOND,
-        hears: &[],
+        // Whoever is lost is seen to be so by its record, and its instances' leases end a little later.
+        hears: &[Kind::Host],
         timeout: 15 * SECOND,
         work: |desk| Box::pin(servers::lost(desk)),
     },

@@ -9,7 +9,7 @@ use culvert_model::record::{Host, HostStatus, Instance, InstanceState, Output, S
 use culvert_model::{HostId, Millis};
 use culvert_records::{Failure, Key, Query, Stored, delete, update};
 
-use super::hosts::early;
+use super::hosts::{MARGIN, early};
 use super::{Done, clients, counted};
 use crate::desk::{Desk, unless_changed};
 
@@ -30,7 +30,8 @@ pub async fn lost(desk: &Desk<'_>) -> Result<Done, Failure> {
     }
     let [freed, removed] = [cleared.freed, cleared.removed].map(|number| counted(number, "instance"));
     let connections = counted(connections, "connection");
-    Ok(Done::of(format!("{freed} freed, {removed} and {connections} removed")))
+    let text = format!("{freed} freed, {removed} and {connections} removed");
+    Ok(Done { text, again: cleared.held.map(|left| left + MARGIN) })
 }
 
 /// Instances that no host has. Nobody waits for those to go that are too many.
@@ -62,6 +63,8 @@ fn elsewhere(there: &BTreeSet<HostId>) -> Vec<Query> {
 struct Cleared {
     freed: u64,
     removed: u64,
+    /// How much longer the first of their leases lasts that are still held, milliseconds.
+    held: Option<Millis>,
 }
 
 /// Frees or removes those of these instances that nobody holds and whose host is not there. One that is there starts them
@@ -69,6 +72,8 @@ struct Cleared {
 async fn clear(desk: &Desk<'_>, query: Query, cleared: &mut Cleared) -> Result<(), Failure> {
     let mut pages = desk.pages::<Instance>(query);
     while let Some(mut page) = pages.next().await? {
+        let held = page.iter().map(Stored::held_for).filter(|left| *left > 0).min();
+        cleared.held = cleared.held.into_iter().chain(held).min();
         page.retain(|instance| instance.held_for() == 0);
         if page.is_empty() {
             continue;

@@ -44,21 +44,22 @@ fn who_sees_a_run_waits_for_the_next_slot() {
     assert_eq!(step(duty(), &seen, host, NOW + period, 0, None), Step::Wait(period), "it takes longer than its period");
 }
 
-/// A run that began at `NOW` and took a second.
-fn ran() -> Stored<Task> {
+/// A run that began at `NOW` and took so long.
+fn ran(duration: Millis) -> Stored<Task> {
     let mut ran = task(NOW + duty().period);
-    (ran.record.finished, ran.record.duration) = (Some(NOW + 1_000), Some(1_000));
+    (ran.record.finished, ran.record.duration) = (Some(NOW + duration), Some(duration));
     ran
 }
 
 #[test]
 fn what_was_changed_since_is_looked_at_when_it_has_rested() {
-    let (host, ran, now) = (HostId::new(), ran(), NOW + 3_000);
+    let (host, long, ran, now) = (HostId::new(), ran(200), ran(10), NOW + 500);
     assert_eq!(began(&ran.record), Some(NOW));
     assert_eq!(began(&task(NOW).record), None);
-    assert_eq!(step(duty(), &ran, host, now, 0, None), Step::Wait(duty().period - 3_000));
-    assert_eq!(step(duty(), &ran, host, now, 0, Some(NOW)), Step::Wait(1_000 + REST - 3_000));
-    assert_eq!(step(duty(), &ran, host, NOW + 1_000 + REST, 0, Some(NOW)), Step::Reserve);
+    assert_eq!(step(duty(), &ran, host, now, 0, None), Step::Wait(duty().period - 500));
+    assert_eq!(step(duty(), &ran, host, now, 0, Some(NOW)), Step::Wait(10 + REST - 500));
+    assert_eq!(step(duty(), &ran, host, NOW + 10 + REST, 0, Some(NOW)), Step::Reserve);
+    assert_eq!(step(duty(), &long, host, now, 0, Some(NOW)), Step::Wait(200 + 200 * RESTS - 500));
     let sooner = Stored { record: Task { due: now + 10, ..ran.record.clone() }, ..ran.clone() };
     assert_eq!(step(duty(), &sooner, host, now, 0, Some(NOW)), Step::Wait(10), "it is due anyway");
     assert_eq!(step(duty(), &held(ran, host, 1, 900), host, NOW + 60_000, 0, Some(NOW)), Step::Wait(900));
