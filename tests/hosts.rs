@@ -46,18 +46,6 @@ fn refusal(appliance: &Appliance, host: &str) -> Result<String> {
     Ok(format!("{error:#}"))
 }
 
-/// As when a machine loses its power.
-fn pull_the_plug(appliance: &mut Appliance) -> Result<()> {
-    for (_, pid) in appliance.processes() {
-        kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL)?;
-    }
-    appliance.kill_supervisor()?;
-    for pid in appliance.openvpns()? {
-        kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL)?;
-    }
-    Ok(())
-}
-
 #[test]
 fn a_host_goes_comes_back_and_is_bound_to_another_machine() -> Result<()> {
     let estate = Estate::new()?;
@@ -75,7 +63,7 @@ fn a_host_goes_comes_back_and_is_bound_to_another_machine() -> Result<()> {
 
     // Vanished at any instruction: offline within 10 s, which a console hears of.
     let console = estate.console(2, &credentials)?;
-    pull_the_plug(&mut gate)?;
+    gate.pull_the_plug()?;
     let took = offline_by_events(&console, &gate_id)?;
     println!("offline {took:?} after the last sign of life");
     drop(gate);
@@ -212,7 +200,7 @@ fn of_two_machines_with_one_id_the_later_is_refused() -> Result<()> {
     ensure!(!first.log().contains("lease was lost"), "{}", first.log());
 
     // The original is gone for good: the copy is that host now, and the original, should it come back, is the later one.
-    pull_the_plug(&mut first)?;
+    first.pull_the_plug()?;
     let begun = Instant::now();
     let copy = Appliance::start_with(&machine, setup, image)?;
     until("the copy is that host", START, || Ok((host_id(&copy).ok().as_ref() == Some(&host)).then_some(())))?;

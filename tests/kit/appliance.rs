@@ -170,6 +170,18 @@ impl Appliance {
         })
     }
 
+    /// As when a machine loses its power.
+    pub fn pull_the_plug(&mut self) -> Result<()> {
+        for (_, pid) in self.processes() {
+            kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL)?;
+        }
+        self.kill_supervisor()?;
+        for pid in self.openvpns()? {
+            kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL)?;
+        }
+        Ok(())
+    }
+
     /// Freezes the supervisor, as SIGSTOP does, and starts another one, which must take over.
     pub fn freeze_supervisor_and_start_again(&mut self) -> Result<()> {
         kill(Pid::from_raw(self.supervisor.id() as i32), Signal::SIGSTOP)?;

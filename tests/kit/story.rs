@@ -71,9 +71,7 @@ impl Story {
 
     /// The profile of a user on a server.
     pub fn profile(&self, organization: &str, user: &str, server: &str) -> Result<String> {
-        let answer = self.console.ask(Method::GET, &format!("/data/{organization}/{user}/{server}.key"), None)?;
-        ensure!(answer.status == 200, "profile: {} {}", answer.status, answer.text());
-        Ok(answer.text())
+        profile(&self.console, organization, user, server)
     }
 
     /// Waits until the API shows a user online (or not), and gives back what it says of the user's server.
@@ -83,6 +81,13 @@ impl Story {
             Ok((shown["status"] == online).then(|| shown["servers"][0].clone()))
         })
     }
+}
+
+/// The profile of a user on a server.
+pub fn profile(console: &Console, organization: &str, user: &str, server: &str) -> Result<String> {
+    let answer = console.ask(Method::GET, &format!("/data/{organization}/{user}/{server}.key"), None)?;
+    ensure!(answer.status == 200, "profile: {} {}", answer.status, answer.text());
+    Ok(answer.text())
 }
 
 /// The id of something that the API made.

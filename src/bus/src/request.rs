@@ -133,6 +133,7 @@ fn check_write(write: &Write) -> Result<(), Fault> {
             index::parse(kind, body).map(drop)
         }
         Write::Delete { guard, .. } | Write::Check { guard, .. } => guard.claim.as_ref().map_or(Ok(()), check_claim),
+        Write::Unheld { .. } => Ok(()),
         Write::Add { field, .. } => {
             let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
             unless(field.is_empty() || !field.chars().all(plain), "a field to add to is a plain word")

@@ -163,7 +163,7 @@ const fn right(write: &Write) -> Option<char> {
         Write::Insert { .. } => Some('i'),
         Write::Update { .. } | Write::Add { .. } => Some('u'),
         Write::Delete { .. } => Some('d'),
-        Write::Check { .. } => None,
+        Write::Check { .. } | Write::Unheld { .. } => None,
     }
 }
 

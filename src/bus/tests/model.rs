@@ -78,6 +78,7 @@ impl Model {
                 self.put(id, body, Some(entry))
             }
             Write::Check { id, guard, .. } => self.guarded(id, guard).map(|_| 0),
+            Write::Unheld { id, .. } => self.unheld(id).map(|_| 0),
         }
     }
 
@@ -108,14 +109,18 @@ impl Model {
 
     fn claim(&mut self, id: &str, revision: Option<u64>, owner: &str) -> Result<u64, Refusal> {
         self.guarded(id, &Guard { revision, claim: None })?;
+        self.unheld(id)?;
         let Self(entries, greatest) = self;
         let entry = entries.get_mut(id).ok_or(Refusal::Missing)?;
-        if entry.lease.as_ref().is_some_and(|(_, _, held)| *held) {
-            return Err(Refusal::NotHeld { lease: None });
-        }
         let epoch = entry.lease.as_ref().map_or(*greatest, |(_, epoch, _)| *epoch) + 1;
         entry.lease = Some((owner.into(), epoch, true));
         Ok(epoch)
+    }
+
+    fn unheld(&self, id: &str) -> Result<(), Refusal> {
+        let entry = self.0.get(id).ok_or(Refusal::Missing)?;
+        let held = entry.lease.as_ref().is_some_and(|(_, _, held)| *held);
+        if held { Err(Refusal::NotHeld { lease: None }) } else { Ok(()) }
     }
 
     fn keep(&mut self, id: &str, claim: &Claim, held: bool) -> Result<u64, Refusal> {
@@ -188,6 +193,7 @@ fn write() -> impl Strategy<Value = Write> {
         2 => (id(), guard()).prop_map(|(id, guard)| Write::Delete { kind: KIND, id, guard }),
         2 => (id(), -5..5i64).prop_map(|(id, delta)| Write::Add { kind: KIND, id, field: "n".into(), delta }),
         1 => (id(), guard()).prop_map(|(id, guard)| Write::Check { kind: KIND, id, guard }),
+        1 => id().prop_map(|id| Write::Unheld { kind: KIND, id }),
     ]
 }
 

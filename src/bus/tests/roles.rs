@@ -32,6 +32,7 @@ fn everything(kind: Kind) -> Vec<(char, Request)> {
     // Those that change something come last: each finds what it asks about.
     let writes = [
         ('r', Write::Check { kind, id: id.clone(), guard: guard.clone() }),
+        ('r', Write::Unheld { kind, id: id.clone() }),
         ('u', Write::Add { kind, id: id.clone(), field: "n".into(), delta: 1 }),
         ('u', Write::Update { kind, id: id.clone(), guard: guard.clone(), body: body.clone() }),
         ('d', Write::Delete { kind, id: id.clone(), guard }),

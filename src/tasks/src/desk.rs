@@ -7,10 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use culvert_lease::Terms;
 use culvert_model::record::Log;
 use culvert_model::{HostId, Id, Millis, Record};
-use culvert_records::{BATCH, Bus, Claim, Failure, Guard, Kept, Key, Pages, Query, Stored, Write, delete, insert};
+use culvert_records::{BATCH, Bus, Failure, Guard, Hold, Key, Pages, Query, Stored, Write, delete, insert};
 use tokio::time::sleep;
+
+use crate::fence::{Fence, OWNER};
 
 /// So many records are changed together: half a batch, so that there is room for the conditions.
 pub const TOGETHER: usize = BATCH / 2;
@@ -32,8 +35,8 @@ pub struct Desk<'a> {
     pub now: Millis,
     /// How long what seems left behind is watched before it is taken for that.
     pub grace: Duration,
-    /// The condition that this host still has the run.
-    pub fence: Option<Write>,
+    /// The reservation; a test may run a task without one.
+    pub fence: Option<Fence>,
 }
 
 impl Desk<'_> {
@@ -109,7 +112,9 @@ impl Desk<'_> {
     /// This host does not have the run any more, or the store can't be reached.
     pub async fn write(&self, mut writes: Vec<Write>) -> Result<bool, Failure> {
         let first = u16::from(self.fence.is_some());
-        writes.splice(0..0, self.fence.clone());
+        if let Some(fence) = &self.fence {
+            writes.insert(0, fence.check().await?);
+        }
         match self.bus.write(writes).await {
             Ok(_) => Ok(true),
             Err(Failure::Refused { write, .. }) if write >= first => Ok(false),
@@ -159,16 +164,24 @@ impl Desk<'_> {
         self.write(vec![delete::<T>(id, Guard::default())]).await
     }
 
-    /// Takes a record that is as it was seen and that nobody holds, so that nobody else does anything about it meanwhile.
+    /// Writes something about a record that others hold at times: under its lease, so that whoever takes it in this moment
+    /// has it, or comes after us. False if it is not as it was seen any more, or somebody holds it.
     ///
     /// # Errors
     ///
-    /// The store can't be reached.
-    pub async fn take<T: Record>(&self, seen: &Stored<T>) -> Result<Option<(Stored<T>, Claim)>, Failure> {
-        match self.bus.claim::<T>(seen.record.id(), Some(seen.revision), OWNER, MOMENT).await? {
-            Kept::Held(held) => Ok(held.claim().map(|claim| (held, claim))),
-            Kept::Lost => Ok(None),
-        }
+    /// As [`Desk::write`].
+    pub async fn settle<T: Record>(
+        &self,
+        seen: &Stored<T>,
+        writes: impl FnOnce(Guard) -> Vec<Write>,
+    ) -> Result<bool, Failure> {
+        let Some((hold, held)) = Hold::claim(self.bus, seen, OWNER, MOMENT).await? else { return Ok(false) };
+        let written = match hold.held() {
+            Some(claim) => self.write(writes(Guard { revision: Some(held.revision), claim: Some(claim) })).await,
+            None => Ok(false),
+        };
+        hold.release().await;
+        written
     }
 
     /// The entry in the administrators' log.
@@ -186,11 +199,8 @@ pub struct Seen<T> {
     pub absent: BTreeSet<String>,
 }
 
-/// The name under which this process claims.
-pub const OWNER: &str = "tasks";
-
-/// For how long a record is taken that is only changed or removed.
-const MOMENT: Millis = 5_000;
+/// For how long a record is taken that is only changed or removed: it is never renewed.
+const MOMENT: Terms = Terms::of(5_000);
 
 /// On the condition that this record is as it was seen.
 pub fn unless_changed<T: Record>(seen: &Stored<T>) -> Write {

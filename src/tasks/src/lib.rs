@@ -1,22 +1,26 @@
 //! Tasks: every host knows the table; each waits a random while after a task is due and tries to reserve it; one wins.
 //!
-//! A reservation is the lease of the task's record, as long as the task may take. Who dies in the middle loses it by the
-//! clock, and another begins again. Every task can be run twice without harm.
+//! A reservation is the lease of the task's record, as long as the task may take, kept while it runs. Who dies in the middle
+//! loses it by the clock, and another begins again; who was only paused changes nothing any more, and is ended. Every task
+//! can be run twice without harm.
 
+mod bell;
 pub mod desk;
 pub mod duty;
+pub mod fence;
 mod reserve;
 mod schedule;
 
+use std::collections::BTreeSet;
 use std::error::Error;
 use std::sync::Arc;
 
 use culvert_daemon::Context;
 use culvert_model::{Kind, Millis};
 use culvert_records::{Bus, News};
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use bell::Bell;
 use duty::{DUTIES, Duty};
 
 /// A task that is due at least so often, milliseconds, needs not be looked at because its record was changed.
@@ -47,22 +51,37 @@ pub async fn attend_to(bus: &Bus, duties: &'static [Duty]) {
     let mut tasks = JoinSet::new();
     let mut attended = Vec::new();
     for duty in duties {
-        let changed = Arc::new(Notify::new());
-        tasks.spawn(reserve::attend(bus.clone(), duty, changed.clone()));
-        attended.push((duty, changed));
+        let bell = Arc::new(Bell::default());
+        tasks.spawn(reserve::attend(bus.clone(), duty, bell.clone()));
+        attended.push((duty, bell));
     }
     hear(bus, &attended).await;
 }
 
-/// Has a task looked at whose record is changed: an administrator may have made it due.
-async fn hear(bus: &Bus, attended: &[(&Duty, Arc<Notify>)]) {
-    let mut news = bus.subscribe(&[Kind::Task]).await;
+/// Has a task looked at whose record is changed, because an administrator may have made it due; and one that looks at what
+/// was changed.
+async fn hear(bus: &Bus, attended: &[(&Duty, Arc<Bell>)]) {
+    let kinds: BTreeSet<Kind> = attended.iter().flat_map(|(duty, _)| duty.hears).copied().collect();
+    let kinds: Vec<Kind> = kinds.into_iter().chain([Kind::Task]).collect();
+    let mut news = bus.subscribe(&kinds).await;
     loop {
-        let concerned = |duty: &Duty, news: &News| match news {
-            News::Changed(change) => change.record == duty.name && duty.period > OFTEN,
-            News::Gap => true,
-        };
         let heard = news.next().await;
-        attended.iter().filter(|(duty, _)| concerned(duty, &heard)).for_each(|(_, changed)| changed.notify_one());
+        for (duty, bell) in attended {
+            match &heard {
+                News::Changed(change) if duty.hears.contains(&change.kind) => bell.changed(change.at),
+                News::Changed(change) if change.kind == Kind::Task && change.record == duty.name => {
+                    if duty.period > OFTEN {
+                        bell.ring();
+                    }
+                }
+                News::Changed(_) => {}
+                News::Gap => {
+                    bell.ring();
+                    if !duty.hears.is_empty() {
+                        bell.changed(Millis::MAX);
+                    }
+                }
+            }
+        }
     }
 }

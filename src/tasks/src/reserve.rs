@@ -3,15 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use culvert_lease::Terms;
+use culvert_model::Millis;
 use culvert_model::record::Task;
-use culvert_model::{Kind, Millis};
-use culvert_records::{Bus, Claim, Failure, Guard, Kept, Refusal, Stored, Write, update};
-use tokio::sync::Notify;
+use culvert_records::{Bus, Failure, Guard, Hold, Post, Refusal, Stored, update};
 use tokio::time::{sleep, timeout};
 
-use crate::desk::{Desk, GRACE, OWNER};
+use crate::bell::Bell;
+use crate::desk::{Desk, GRACE};
 use crate::duty::Duty;
-use crate::schedule::{ATTEMPTS, Outcome, Step, after, step};
+use crate::fence::{Fence, OWNER};
+use crate::schedule::{ATTEMPTS, Outcome, Step, after, began, step};
 
 /// The longest random wait after a task is due, so that all hosts run about as many.
 const JITTER: Millis = 500;
@@ -19,18 +21,18 @@ const JITTER: Millis = 500;
 /// The wait after a failure of the store.
 const RETRY: Millis = 1_000;
 
-/// Attends to one task, for ever. Looks at it when it may be due, and when its record has changed. Cancel safe: what is
-/// not written down is run again.
-pub async fn attend(bus: Bus, duty: &'static Duty, changed: Arc<Notify>) {
+/// Attends to one task, for ever. Looks at it when it may be due, and when its bell is rung. Cancel safe: what is not
+/// written down is run again.
+pub async fn attend(bus: Bus, duty: &'static Duty, bell: Arc<Bell>) {
     loop {
-        let wait = match turn(&bus, duty).await {
+        let wait = match turn(&bus, duty, &bell).await {
             Ok(wait) => wait,
             Err(failure) => {
                 tracing::debug!(task = duty.name, %failure, "could not attend to a task; trying again");
                 RETRY
             }
         };
-        let _ = timeout(Duration::from_millis(wait), changed.notified()).await;
+        let _ = timeout(Duration::from_millis(wait), bell.rung()).await;
         sleep(Duration::from_millis(jitter())).await;
     }
 }
@@ -42,19 +44,21 @@ fn jitter() -> Millis {
 }
 
 /// Looks at the task and runs it, if it is due and nobody else does. The milliseconds until it is to be looked at again.
-async fn turn(bus: &Bus, duty: &'static Duty) -> Result<Millis, Failure> {
+async fn turn(bus: &Bus, duty: &'static Duty, bell: &Bell) -> Result<Millis, Failure> {
     let (host, now) = bus.here().await?;
     let Some(task) = bus.get::<Task>(duty.name).await? else {
         return create(bus, duty, now).await;
     };
-    match step(duty, &task, host, now, bus.uninterrupted()) {
+    let unseen = bell.unseen(began(&task.record), now);
+    match step(duty, &task, host, now, bus.uninterrupted(), unseen) {
         Step::Wait(wait) => Ok(wait),
-        Step::Reserve => match bus.claim(duty.name, Some(task.revision), OWNER, duty.timeout).await? {
-            Kept::Held(task) => {
-                let fence = task.claim().map(|claim| fence(duty, claim));
-                Run { desk: Desk { bus, host, now, grace: GRACE, fence }, duty, task }.run().await
+        Step::Reserve => match Hold::claim(bus, &task, OWNER, Terms::of(duty.timeout)).await? {
+            Some((hold, task)) => {
+                let fence = Fence::new(duty.name, hold.epochs());
+                let desk = Desk { bus, host, now, grace: GRACE, fence: Some(fence.clone()) };
+                held(hold, Run { desk, fence, duty, task }).await
             }
-            Kept::Lost => Ok(0),
+            None => Ok(0),
         },
     }
 }
@@ -70,51 +74,57 @@ async fn create(bus: &Bus, duty: &Duty, now: Millis) -> Result<Millis, Failure> 
     }
 }
 
-/// The condition that the reservation holds: everything that the run changes is changed under it.
-fn fence(duty: &Duty, claim: Claim) -> Write {
-    Write::Check { kind: Kind::Task, id: duty.name.into(), guard: Guard { revision: None, claim: Some(claim) } }
+/// Keeps the reservation for as long as the run takes, and gives it back. A run whose task is another's by now is ended
+/// where it is.
+async fn held(mut hold: Hold<Post<Task>>, mut run: Run<'_>) -> Result<Millis, Failure> {
+    let ended = tokio::select! {
+        ended = run.run() => ended,
+        () = hold.keep() => {
+            tracing::warn!(task = run.duty.name, "another has the task now; the run that was begun here is ended");
+            Ok(0)
+        }
+    };
+    hold.release().await;
+    ended
 }
 
 /// A run that this host reserved.
 struct Run<'a> {
     desk: Desk<'a>,
+    fence: Fence,
     duty: &'static Duty,
     task: Stored<Task>,
 }
 
 impl Run<'_> {
-    async fn run(mut self) -> Result<Millis, Failure> {
-        let Some(claim) = self.task.claim() else { return Ok(RETRY) };
+    async fn run(&mut self) -> Result<Millis, Failure> {
         let outcome = if self.task.record.attempts >= ATTEMPTS {
             Outcome::Abandoned
         } else {
             // Counted before it is begun: it may bring the process down.
             self.task.record.attempts += 1;
-            self.task.revision = self.write(&self.task.record, &claim, None).await?;
+            self.task.revision = self.write(&self.task.record, None).await?;
             self.attempt().await
         };
         let (_, now) = self.desk.bus.here().await?;
         let Desk { host, now: began, .. } = self.desk;
         self.tell(&outcome, now.saturating_sub(began));
         let (next, report) = after(self.duty, &self.task.record, outcome, host, began, now);
-        self.write(&next, &claim, report).await?;
-        self.desk.bus.release::<Task>(self.duty.name, &claim).await?;
+        self.write(&next, report).await?;
         Ok(next.due.saturating_sub(now).min(self.duty.period))
     }
 
-    /// Ends before the reservation does, so that the outcome can be written down under it.
     async fn attempt(&self) -> Outcome {
-        let limit = Duration::from_millis(self.duty.timeout * 4 / 5);
-        match timeout(limit, (self.duty.work)(&self.desk)).await {
+        match timeout(Duration::from_millis(self.duty.timeout), (self.duty.work)(&self.desk)).await {
             Ok(Ok(done)) => Outcome::Done(done),
             Ok(Err(failure)) => Outcome::Failed(failure.to_string()),
-            Err(_) => Outcome::Failed(format!("it did not end within {} ms", limit.as_millis())),
+            Err(_) => Outcome::Failed(format!("it did not end within {} ms", self.duty.timeout)),
         }
     }
 
     /// Writes the record while it is ours, with a report to administrators.
-    async fn write(&self, task: &Task, claim: &Claim, report: Option<String>) -> Result<u64, Failure> {
-        let guard = Guard { revision: Some(self.task.revision), claim: Some(claim.clone()) };
+    async fn write(&self, task: &Task, report: Option<String>) -> Result<u64, Failure> {
+        let guard = Guard { revision: Some(self.task.revision), claim: Some(self.fence.claim().await?) };
         let mut writes = vec![update(task, guard)];
         writes.extend(report.map(|message| self.desk.note(message)));
         Ok(self.desk.bus.write(writes).await?[0])

@@ -13,6 +13,12 @@ pub const ATTEMPTS: u16 = 3;
 /// The longest that is waited without looking at the record again.
 const LONGEST: Millis = 60_000;
 
+/// How long a task rests at least that is due because something was changed, so that changes which come one after the
+/// other are seen together; and how many times as long as its last run took, so that it is never at work for more than a
+/// twentieth of the time, however much there is.
+const REST: Millis = 1_000;
+const RESTS: Millis = 20;
+
 /// The wait after a run that failed.
 const AGAIN: Millis = 1_000;
 
@@ -25,9 +31,24 @@ pub enum Step {
     Reserve,
 }
 
-/// What this host does at `now` of the store's clock, after so much uninterrupted contact with the store.
-pub fn step(duty: &Duty, task: &Stored<Task>, host: HostId, now: Millis, uninterrupted: Millis) -> Step {
-    let early = task.record.due.saturating_sub(now);
+/// When the last run began that ended.
+pub fn began(task: &Task) -> Option<Millis> {
+    task.finished.map(|finished| finished.saturating_sub(task.duration.unwrap_or_default()))
+}
+
+/// What this host does at `now` of the store's clock, after so much uninterrupted contact with the store. `unseen` is when
+/// something was changed that the task looks at, if no run has begun since.
+pub fn step(
+    duty: &Duty,
+    task: &Stored<Task>,
+    host: HostId,
+    now: Millis,
+    uninterrupted: Millis,
+    unseen: Option<Millis>,
+) -> Step {
+    let rest = REST.max(RESTS * task.record.duration.unwrap_or_default());
+    let rested = unseen.and(task.record.finished).map(|finished| finished + rest);
+    let early = task.record.due.min(rested.unwrap_or(Millis::MAX)).saturating_sub(now);
     // Due later than a whole period from now: the store's clock was set back.
     if early > 0 && early <= duty.period {
         return Step::Wait(early.min(LONGEST));

@@ -105,7 +105,7 @@ impl Cache {
                 }
                 Write::Delete { .. } => self.read(kind, id, None),
                 Write::Add { .. } => self.forget(std::slice::from_ref(write)),
-                Write::Insert { .. } | Write::Update { .. } | Write::Check { .. } => {}
+                Write::Insert { .. } | Write::Update { .. } | Write::Check { .. } | Write::Unheld { .. } => {}
             }
         }
     }

@@ -182,6 +182,29 @@ pub async fn it_guards_writes<S: Store>(s: &Subject<S>) {
     assert_eq!(refused(s.write(vec![delete(Kind::Job, id, held(&second))]).await), (0, Refusal::Missing));
 }
 
+/// Whoever comes back in just that moment is not said to be gone.
+pub async fn that_nobody_holds_it_guards_writes<S: Store>(s: &Subject<S>) {
+    let id = &job(s).await;
+    let unheld = |id: &str| Write::Unheld { kind: Kind::Job, id: id.into() };
+    let gone = || vec![unheld(id), update(Kind::Job, id, always(), &json!({ "n": 2 }))];
+    assert_eq!(s.write(gone()).await, Ok(vec![0, 2]), "nobody ever held it");
+    let mine = claim(s, id, "a", LONG).await;
+    let told = not_held(s.write(gone()).await).expect("somebody holds it");
+    assert_eq!((told.owner, told.epoch), (mine.owner.clone(), mine.epoch));
+    assert!(not_held(s.write(vec![unheld(id)]).await).is_some(), "nor alone");
+    assert_eq!(s.store.release(Kind::Job, id, s.host, mine).await, Ok(()));
+    assert_eq!(s.write(gone()).await, Ok(vec![0, 3]), "it was given up");
+    claim(s, id, "b", SHORT).await;
+    assert!(not_held(s.write(gone()).await).is_some());
+    run_out(s, id).await;
+    assert_eq!(s.write(gone()).await, Ok(vec![0, 4]), "it ran out");
+    assert_eq!(refused(s.write(vec![unheld(&fresh())]).await), (0, Refusal::Missing));
+    // Of those who take it and those who say that nobody has, one is right.
+    let owner = Owner { host: HostId::new(), name: "c".into() };
+    let (taken, said) = tokio::join!(s.store.claim(Kind::Job, id, Some(4), owner, LONG), s.write(gone()));
+    assert!(taken.is_ok() != said.is_ok(), "{taken:?}, {said:?}");
+}
+
 pub async fn another_host_holds_it<S: Store>(s: &Subject<S>) {
     let id = &job(s).await;
     let there = Owner { host: HostId::new(), name: "a".into() };

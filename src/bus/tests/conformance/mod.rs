@@ -43,7 +43,7 @@ pub async fn suite<S: Store>(subject: &Subject<S>) {
         find: in_the_order_of_an_index, by_equality, by_range, types_sort, by_id, page_by_page, large_pages, counts,
             follows_updates, behind_a_place_that_moved, unique_indexes_leave_out_what_is_empty;
         lease: one_of_many_gets_it, it_runs_out, it_is_renewed, it_is_passed, it_is_released, claims_are_refused, it_guards_writes,
-            another_host_holds_it, it_stands_beside_the_record,
+            that_nobody_holds_it_guards_writes, another_host_holds_it, it_stands_beside_the_record,
             an_old_claim_is_none_to_a_new_record, of_a_stale_revision, sweeps;
         changes: are_announced_in_order, none_for_what_was_refused, none_for_leases, of_sweeps, once_for_a_write_done_twice;
     }

@@ -20,5 +20,5 @@ pub use error::{Failure, Kept};
 pub use hold::{Grantor, Hold, Post};
 pub use memory::{is_remembered, note_remembered, remembered};
 pub use pages::Pages;
-pub use query::{Page, Query, Stored, delete, insert, update};
+pub use query::{Page, Query, Stored, delete, insert, unheld, update};
 pub use subscription::{News, Subscription};

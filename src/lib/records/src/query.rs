@@ -93,6 +93,13 @@ impl Query {
         self
     }
 
+    /// Only records whose next field in the index is empty.
+    #[must_use]
+    pub fn nothing(mut self) -> Self {
+        self.0.equal.push(Key::Null);
+        self
+    }
+
     /// Only records whose next field in the index is at least this.
     #[must_use]
     pub fn from(mut self, key: Key) -> Self {
@@ -153,4 +160,10 @@ pub fn update<T: Record>(record: &T, guard: Guard) -> Write {
 #[must_use]
 pub fn delete<T: Record>(id: impl ToString, guard: Guard) -> Write {
     Write::Delete { kind: T::KIND, id: id.to_string(), guard }
+}
+
+/// The condition that nobody holds the lease of the record of this id: for a batch that says so.
+#[must_use]
+pub fn unheld<T: Record>(id: impl ToString) -> Write {
+    Write::Unheld { kind: T::KIND, id: id.to_string() }
 }

@@ -255,6 +255,14 @@ pub enum Write {
         /// On what condition.
         guard: Guard,
     },
+    /// Change nothing, but let the other writes happen only if nobody holds this record's lease. Refused with
+    /// [`Refusal::NotHeld`] if somebody does. As a check, it locks the record until the batch is done.
+    Unheld {
+        /// Its kind.
+        kind: Kind,
+        /// Its id.
+        id: String,
+    },
 }
 
 impl Write {
@@ -266,7 +274,8 @@ impl Write {
             | Self::Update { kind, id, .. }
             | Self::Delete { kind, id, .. }
             | Self::Add { kind, id, .. }
-            | Self::Check { kind, id, .. } => (*kind, id),
+            | Self::Check { kind, id, .. }
+            | Self::Unheld { kind, id } => (*kind, id),
         }
     }
 }
@@ -280,6 +289,7 @@ impl fmt::Debug for Write {
             Self::Delete { .. } => "delete",
             Self::Add { .. } => "add",
             Self::Check { .. } => "check",
+            Self::Unheld { .. } => "check that nobody holds",
         };
         let (kind, id) = self.target();
         write!(f, "{verb} {}/{id}", kind.name())
@@ -453,7 +463,7 @@ pub enum Refusal {
         /// The index's name.
         index: String,
     },
-    /// Somebody else holds the lease, or it ran out.
+    /// Somebody else holds the lease, or it ran out; or nobody was to hold it, and somebody does.
     NotHeld {
         /// The lease as it is.
         lease: Option<Lease>,

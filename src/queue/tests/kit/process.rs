@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use culvert_bus::store::mongo::Mongo;
 use culvert_model::record::Task;
 use culvert_model::{HostId, Role};
-use culvert_records::{Bus, Failure, Write};
+use culvert_records::{Bus, Failure};
 use culvert_tasks::desk::Desk;
 use culvert_tasks::duty::{Done, Duty};
 use nix::sys::signal::{Signal, kill};
@@ -30,13 +30,13 @@ static SLOTS: [Duty; 1] = [Duty {
     name: "slots",
     what: "Notes that it ran.",
     period: 1_000,
+    hears: &[],
     timeout: 5_000,
     work: |desk| Box::pin(note_slot(desk)),
 }];
 
 async fn note_slot(desk: &Desk<'_>) -> Result<Done, Failure> {
-    let Some(Write::Check { guard, .. }) = &desk.fence else { panic!("it is reserved") };
-    let epoch = guard.claim.as_ref().map_or(0, |claim| claim.epoch);
+    let epoch = desk.fence.as_ref().expect("it is reserved").claim().await?.epoch;
     let due = desk.bus.get::<Task>(SLOTS[0].name).await?.map_or(0, |task| task.record.due);
     for _ in 0..2 {
         let (host, now) = desk.bus.here().await?;

@@ -3,7 +3,7 @@
 //! A connection has no lease: `vpn` of its host keeps it in step with OpenVPN. So it is left behind only where that `vpn`
 //! is gone, or has forgotten the instance.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use culvert_model::record::{Connection, Host, Instance};
 use culvert_model::{HostId, Id};
@@ -15,32 +15,16 @@ use crate::desk::{Desk, TOGETHER, unless_changed};
 
 /// All connections.
 pub async fn run(desk: &Desk<'_>) -> Result<Done, Failure> {
-    let mut removed = 0;
-    let mut pages = desk.pages::<Connection>(Query::all());
-    while let Some(page) = pages.next().await? {
-        removed += remove(desk, page).await?;
-    }
+    let removed = of(desk, Query::all()).await?;
     Ok(Done::of(format!("{} removed", counted(removed, "connection"))))
 }
 
-/// Only the connections of hosts that are not there and of servers that do not run: all of a cluster are many.
-pub async fn of_the_lost(
-    desk: &Desk<'_>,
-    hosts: &[Stored<Host>],
-    instances: &[Stored<Instance>],
-) -> Result<u64, Failure> {
-    let there = there(hosts);
-    let gone = hosts.iter().map(|host| host.record.id).filter(|host| !there.contains(host));
-    let running = running(instances, &there);
-    let servers: HashSet<Id> = instances.iter().map(|instance| instance.record.server).collect();
-    let idle = servers.into_iter().filter(|server| !running.iter().any(|(running, _)| running == server));
-    let queries = gone.map(|host| Query::by("by_host").equal(host));
+/// Only those of a query.
+pub async fn of(desk: &Desk<'_>, query: Query) -> Result<u64, Failure> {
     let mut removed = 0;
-    for query in queries.chain(idle.map(|server| Query::by("by_server").equal(server))) {
-        let mut pages = desk.pages::<Connection>(query);
-        while let Some(page) = pages.next().await? {
-            removed += remove(desk, page).await?;
-        }
+    let mut pages = desk.pages::<Connection>(query);
+    while let Some(page) = pages.next().await? {
+        removed += remove(desk, page).await?;
     }
     Ok(removed)
 }
@@ -71,7 +55,7 @@ async fn remove(desk: &Desk<'_>, suspects: Vec<Stored<Connection>>) -> Result<u6
 }
 
 /// Which servers run where.
-fn running(instances: &[Stored<Instance>], there: &HashSet<HostId>) -> HashSet<(Id, HostId)> {
+fn running(instances: &[Stored<Instance>], there: &BTreeSet<HostId>) -> HashSet<(Id, HostId)> {
     let running = instances.iter().filter_map(|stored| Some((stored.record.server, stored.record.host?)));
     running.filter(|(_, host)| there.contains(host)).collect()
 }

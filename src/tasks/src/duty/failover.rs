@@ -7,12 +7,29 @@ use std::collections::BTreeMap;
 
 use culvert_model::HostId;
 use culvert_model::record::{Host, HostStatus, Server};
-use culvert_records::{Failure, Stored, update};
+use culvert_records::{Failure, Query, Stored, update};
 
+use super::hosts::early;
+use super::servers::LEASE;
+use super::{Done, counted};
 use crate::desk::Desk;
 
-/// Has servers run by other hosts where that is needed; how many.
-pub async fn run(desk: &Desk<'_>, servers: &[Stored<Server>], hosts: &[Stored<Host>]) -> Result<u64, Failure> {
+/// Looks at all servers, of which there may be ten thousand: when hosts or servers were changed, and not by the second.
+pub async fn run(desk: &Desk<'_>) -> Result<Done, Failure> {
+    if let Some(early) = early(desk, LEASE) {
+        return Ok(early);
+    }
+    let (mut moved, mut pages) = (0, desk.pages::<Server>(Query::all()));
+    while let Some(servers) = pages.next().await? {
+        // Read after the servers: a host was there before it was attached.
+        let hosts = desk.all::<Host>(Query::all()).await?;
+        moved += move_some(desk, &servers, &hosts).await?;
+    }
+    Ok(Done::of(format!("{} moved", counted(moved, "server"))))
+}
+
+/// Has those of these servers run by other hosts that need it; how many.
+async fn move_some(desk: &Desk<'_>, servers: &[Stored<Server>], hosts: &[Stored<Host>]) -> Result<u64, Failure> {
     let hosts: BTreeMap<HostId, &Host> = hosts.iter().map(|host| (host.record.id, &host.record)).collect();
     let mut moved = 0;
     for server in servers {

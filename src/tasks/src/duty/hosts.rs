@@ -5,30 +5,36 @@
 
 use culvert_model::record::{Host, HostStatus};
 use culvert_model::{HostId, Millis};
-use culvert_records::{Failure, Query, Stored, update};
+use culvert_records::{Failure, Query, Stored, unheld, update};
 
 use super::{Done, counted};
 use crate::desk::Desk;
 
 /// How long a lease's end is waited for beyond it, so that it has surely run out.
-const MARGIN: Millis = 20;
+pub const MARGIN: Millis = 20;
 
 pub async fn run(desk: &Desk<'_>) -> Result<Done, Failure> {
     let hosts = desk.all::<Host>(Query::all()).await?;
-    // Contact for less proves nothing about who is lost.
-    let contact = desk.bus.uninterrupted();
-    if contact < Host::LEASE {
-        let text = "waits until every host had the time to report".into();
-        return Ok(Done { text, again: Some(Host::LEASE - contact + MARGIN) });
+    if let Some(early) = early(desk, Host::LEASE) {
+        return Ok(early);
     }
     let mut count = 0;
     let again = next(&hosts);
     for mut host in hosts.into_iter().filter(|host| lost(host, desk.host)) {
         host.record.status = HostStatus::Offline;
         let message = format!("The host {} does not report any more and is taken for lost.", host.record.name);
-        count += u64::from(desk.write(vec![update(&host.record, host.unchanged()), desk.note(message)]).await?);
+        // Who comes back takes the lease before it changes anything of the record.
+        let free = unheld::<Host>(host.record.id);
+        count += u64::from(desk.write(vec![free, update(&host.record, host.unchanged()), desk.note(message)]).await?);
     }
     Ok(Done { text: format!("{} lost", counted(count, "host")), again })
+}
+
+/// What a run comes to before there has been contact with the store for as long as a lease lasts: contact for less proves
+/// nothing about who is lost.
+pub fn early(desk: &Desk<'_>, lease: Millis) -> Option<Done> {
+    let rest = lease.checked_sub(desk.bus.uninterrupted()).filter(|rest| *rest > 0)?;
+    Some(Done { text: "waits until every host had the time to report".into(), again: Some(rest + MARGIN) })
 }
 
 /// In how many milliseconds the first of the leases could run out, this host's own included: another may look then. One

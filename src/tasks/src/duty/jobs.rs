@@ -86,17 +86,16 @@ const fn server(job: &Job) -> Option<Id> {
     }
 }
 
-/// Under a claim: whoever begins it in this moment holds it.
+/// Under its lease: whoever begins it in this moment holds it.
 async fn end(desk: &Desk<'_>, found: &Stored<Job>, fate: Fate) -> Result<bool, Failure> {
-    let Some((held, claim)) = desk.take(found).await? else { return Ok(false) };
-    let guard = Guard { revision: Some(held.revision), claim: Some(claim.clone()) };
-    let done = desk.write(vec![ending(&held.record, fate, guard)]).await;
-    if fate == Fate::Die || !matches!(done, Ok(true)) {
-        desk.bus.release::<Job>(&held.record.id, &claim).await?;
-    } else if let Work::Users { users, .. } = &held.record.work {
+    let done = desk.settle(found, |guard| vec![ending(&found.record, fate, guard)]).await?;
+    if done
+        && fate == Fate::Remove
+        && let Work::Users { users, .. } = &found.record.work
+    {
         forget_secrets(desk, users.iter().map(|user| user.id.to_string()).collect()).await?;
     }
-    done
+    Ok(done)
 }
 
 fn ending(job: &Job, fate: Fate, guard: Guard) -> Write {

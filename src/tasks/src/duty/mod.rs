@@ -18,8 +18,8 @@ mod users;
 use std::fmt;
 use std::pin::Pin;
 
-use culvert_model::Millis;
 use culvert_model::record::Host;
+use culvert_model::{Kind, Millis};
 use culvert_records::Failure;
 
 use crate::desk::Desk;
@@ -40,7 +40,11 @@ pub struct Duty {
     pub what: &'static str,
     /// How often it is due, milliseconds.
     pub period: Millis,
-    /// How long it may take, milliseconds: the length of its reservation. A run has four fifths of it.
+    /// It is due as well when a record of these kinds was changed. What it looks at in vain costs nothing then, however
+    /// many records there are; and news that get lost cost time, no more than its period.
+    pub hears: &'static [Kind],
+    /// How long it may take, milliseconds. It is its lease, too: that is kept while the run goes on, and when its host dies,
+    /// another begins again so much later.
     pub timeout: Millis,
     /// What it does.
     pub work: Work,
@@ -51,28 +55,48 @@ const MINUTE: Millis = 60 * SECOND;
 const HOUR: Millis = 60 * MINUTE;
 
 /// All tasks. What looks at all users, or at what each of them has, does it once a day.
-pub static DUTIES: [Duty; 13] = [
+pub static DUTIES: [Duty; 15] = [
     Duty {
         name: "lost-hosts",
         what: "Sets hosts offline that no longer report.",
         // It is due again when the first lease that it saw could run out.
         period: Host::LEASE,
+        hears: &[],
         // Whoever dies while it runs has renewed its own lease at most a renewal before: this one ends first.
         timeout: 5 * SECOND,
         work: |desk| Box::pin(hosts::run(desk)),
     },
     Duty {
         name: "lost-servers",
-        what: "Frees the instances of hosts that are lost, removes those of servers that are gone, and has servers run by \
-               another availability group where that is needed.",
+        what: "Frees the instances of hosts that are lost, and removes the connections to them.",
         period: 5 * SECOND,
+        // Whoever is lost is seen to be so by its record, and its instances' leases end a little later.
+        hears: &[Kind::Host],
         timeout: 15 * SECOND,
-        work: |desk| Box::pin(servers::run(desk)),
+        work: |desk| Box::pin(servers::lost(desk)),
+    },
+    Duty {
+        name: "spare-instances",
+        what: "Removes the instances of servers that are gone or have fewer of them.",
+        period: MINUTE,
+        hears: &[],
+        timeout: MINUTE,
+        work: |desk| Box::pin(servers::spare(desk)),
+    },
+    Duty {
+        name: "failover",
+        what: "Has servers run by another availability group where that is needed.",
+        period: MINUTE,
+        // It follows from nothing else.
+        hears: &[Kind::Host, Kind::Server],
+        timeout: 15 * SECOND,
+        work: |desk| Box::pin(failover::run(desk)),
     },
     Duty {
         name: "lost-clients",
         what: "Removes the connections of clients whose server does not run where they were.",
         period: 5 * MINUTE,
+        hears: &[],
         timeout: MINUTE,
         work: |desk| Box::pin(clients::run(desk)),
     },
@@ -80,6 +104,7 @@ pub static DUTIES: [Duty; 13] = [
         name: "network-locks",
         what: "Unlocks the networks of servers that nobody is moving any more.",
         period: MINUTE,
+        hears: &[],
         timeout: MINUTE,
         work: |desk| Box::pin(locks::run(desk)),
     },
@@ -87,6 +112,7 @@ pub static DUTIES: [Duty; 13] = [
         name: "addresses",
         what: "Removes addresses that nobody can have any more.",
         period: 24 * HOUR,
+        hears: &[],
         timeout: 5 * MINUTE,
         work: |desk| Box::pin(addresses::run(desk)),
     },
@@ -94,6 +120,7 @@ pub static DUTIES: [Duty; 13] = [
         name: "pools",
         what: "Refills the pools of certificates, should a message have been lost.",
         period: 5 * MINUTE,
+        hears: &[],
         timeout: MINUTE,
         work: |desk| Box::pin(pools::run(desk)),
     },
@@ -101,6 +128,7 @@ pub static DUTIES: [Duty; 13] = [
         name: "reserved",
         what: "Puts certificates into the pool that nobody fetched.",
         period: 5 * MINUTE,
+        hears: &[],
         timeout: 3 * MINUTE,
         work: |desk| Box::pin(reserved::run(desk)),
     },
@@ -108,6 +136,7 @@ pub static DUTIES: [Duty; 13] = [
         name: "jobs",
         what: "Removes jobs that nobody needs any more.",
         period: MINUTE,
+        hears: &[],
         timeout: MINUTE,
         work: |desk| Box::pin(jobs::run(desk)),
     },
@@ -116,6 +145,7 @@ pub static DUTIES: [Duty; 13] = [
         what: "Warns of certificates that end soon, renews those of servers and of the console, revokes those that were \
                replaced a while ago, and has the lists of revoked ones signed anew.",
         period: HOUR,
+        hears: &[],
         timeout: 5 * MINUTE,
         work: |desk| Box::pin(certificates::run(desk)),
     },
@@ -123,6 +153,7 @@ pub static DUTIES: [Duty; 13] = [
         name: "server-references",
         what: "Makes servers forget organisations, hosts and certificates that are gone.",
         period: HOUR,
+        hears: &[],
         timeout: 2 * MINUTE,
         work: |desk| Box::pin(references::run(desk)),
     },
@@ -130,6 +161,7 @@ pub static DUTIES: [Duty; 13] = [
         name: "lost-users",
         what: "Removes users whose organisation is gone, with all that was theirs.",
         period: 24 * HOUR,
+        hears: &[],
         timeout: 5 * MINUTE,
         work: |desk| Box::pin(users::run(desk)),
     },
@@ -137,6 +169,7 @@ pub static DUTIES: [Duty; 13] = [
         name: "lost-records",
         what: "Removes certificates and figures whose owner is gone.",
         period: 24 * HOUR,
+        hears: &[],
         timeout: 5 * MINUTE,
         work: |desk| Box::pin(orphans::run(desk)),
     },
@@ -144,6 +177,7 @@ pub static DUTIES: [Duty; 13] = [
         name: "expired",
         what: "Removes logins, nonces and profile links that have expired.",
         period: MINUTE,
+        hears: &[],
         timeout: MINUTE,
         work: |desk| Box::pin(expired::run(desk)),
     },

@@ -28,10 +28,10 @@ fn held(mut task: Stored<Task>, host: HostId, attempts: u16, left: Millis) -> St
 #[test]
 fn waits_until_it_is_due() {
     let host = HostId::new();
-    assert_eq!(step(duty(), &task(NOW + 1_200), host, NOW, 0), Step::Wait(1_200));
-    assert_eq!(step(duty(), &task(NOW), host, NOW, 0), Step::Reserve);
-    assert_eq!(step(duty(), &task(NOW + 3_600_000), host, NOW, 0), Step::Reserve, "the clock was set back");
-    assert_eq!(step(duty(), &held(task(NOW), HostId::new(), 1, 900), host, NOW, 99_999), Step::Wait(900));
+    assert_eq!(step(duty(), &task(NOW + 1_200), host, NOW, 0, None), Step::Wait(1_200));
+    assert_eq!(step(duty(), &task(NOW), host, NOW, 0, None), Step::Reserve);
+    assert_eq!(step(duty(), &task(NOW + 3_600_000), host, NOW, 0, None), Step::Reserve, "the clock was set back");
+    assert_eq!(step(duty(), &held(task(NOW), HostId::new(), 1, 900), host, NOW, 99_999, None), Step::Wait(900));
 }
 
 #[test]
@@ -39,19 +39,40 @@ fn who_sees_a_run_waits_for_the_next_slot() {
     let (host, period) = (HostId::new(), duty().period);
     let seen = held(task(NOW), HostId::new(), 1, 10 * period);
     for late in [0, 1, 700, period - 1] {
-        assert_eq!(step(duty(), &seen, host, NOW + late, 0), Step::Wait(period - late));
+        assert_eq!(step(duty(), &seen, host, NOW + late, 0, None), Step::Wait(period - late));
     }
-    assert_eq!(step(duty(), &seen, host, NOW + period, 0), Step::Wait(period), "it takes longer than its period");
+    assert_eq!(step(duty(), &seen, host, NOW + period, 0, None), Step::Wait(period), "it takes longer than its period");
+}
+
+/// A run that began at `NOW` and took so long.
+fn ran(duration: Millis) -> Stored<Task> {
+    let mut ran = task(NOW + duty().period);
+    (ran.record.finished, ran.record.duration) = (Some(NOW + duration), Some(duration));
+    ran
+}
+
+#[test]
+fn what_was_changed_since_is_looked_at_when_it_has_rested() {
+    let (host, long, ran, now) = (HostId::new(), ran(200), ran(10), NOW + 500);
+    assert_eq!(began(&ran.record), Some(NOW));
+    assert_eq!(began(&task(NOW).record), None);
+    assert_eq!(step(duty(), &ran, host, now, 0, None), Step::Wait(duty().period - 500));
+    assert_eq!(step(duty(), &ran, host, now, 0, Some(NOW)), Step::Wait(10 + REST - 500));
+    assert_eq!(step(duty(), &ran, host, NOW + 10 + REST, 0, Some(NOW)), Step::Reserve);
+    assert_eq!(step(duty(), &long, host, now, 0, Some(NOW)), Step::Wait(200 + 200 * RESTS - 500));
+    let sooner = Stored { record: Task { due: now + 10, ..ran.record.clone() }, ..ran.clone() };
+    assert_eq!(step(duty(), &sooner, host, now, 0, Some(NOW)), Step::Wait(10), "it is due anyway");
+    assert_eq!(step(duty(), &held(ran, host, 1, 900), host, NOW + 60_000, 0, Some(NOW)), Step::Wait(900));
 }
 
 #[test]
 fn after_an_outage_whoever_began_comes_first() {
     let [host, other] = [HostId::new(), HostId::new()];
     let contact = duty().timeout;
-    assert_eq!(step(duty(), &held(task(NOW), other, 1, 0), host, NOW, contact - 1_000), Step::Wait(1_000));
-    assert_eq!(step(duty(), &held(task(NOW), other, 1, 0), host, NOW, contact), Step::Reserve);
-    assert_eq!(step(duty(), &held(task(NOW), host, 1, 0), host, NOW, 0), Step::Reserve);
-    assert_eq!(step(duty(), &held(task(NOW), other, 0, 0), host, NOW, 0), Step::Reserve, "it was given back");
+    assert_eq!(step(duty(), &held(task(NOW), other, 1, 0), host, NOW, contact - 1_000, None), Step::Wait(1_000));
+    assert_eq!(step(duty(), &held(task(NOW), other, 1, 0), host, NOW, contact, None), Step::Reserve);
+    assert_eq!(step(duty(), &held(task(NOW), host, 1, 0), host, NOW, 0, None), Step::Reserve);
+    assert_eq!(step(duty(), &held(task(NOW), other, 0, 0), host, NOW, 0, None), Step::Reserve, "it was given back");
 }
 
 #[test]
@@ -109,7 +130,7 @@ proptest! {
             if let Some(lease) = &mut stored.lease {
                 lease.left = u64::saturating_sub(expires, now);
             }
-            match step(duty(), &stored, hosts[who], now, duty().timeout) {
+            match step(duty(), &stored, hosts[who], now, duty().timeout, None) {
                 Step::Wait(wait) => prop_assert!(wait > 0 && (stored.record.due > now || expires > now)),
                 Step::Reserve => {
                     prop_assert!(expires <= now && stored.record.due <= now);

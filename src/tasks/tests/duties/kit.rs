@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use culvert_bus::store::Store;
 use culvert_bus::store::embedded::Embedded;
-use culvert_model::record::Organization;
+use culvert_model::record::{Host, Organization};
 use culvert_model::{HostId, Id, Record, Role};
 use culvert_records::{Bus, Guard, Query, Stored, Write, insert, update};
 use culvert_tasks::desk::Desk;
@@ -73,6 +73,16 @@ impl Broken {
     /// These happen just before the task's next change.
     pub fn before_the_next(&self, writes: Vec<Write>) {
         self.race.before_the_next(writes);
+    }
+
+    /// How many records the tasks found in lists since this was asked.
+    pub fn found(&self) -> usize {
+        self.race.found()
+    }
+
+    /// This host comes back just before the task's next change.
+    pub fn back_before_the_next(&self, host: HostId) {
+        self.race.claimed_before_the_next(Host::KIND, host.to_string(), host);
     }
 
     /// Writes past everybody's rights.

@@ -1,5 +1,6 @@
 //! A store in which something happens between a look and the change that follows it.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use culvert_bus::store::{Answer, Found, Owner, Store, Tail, write_id};
@@ -10,23 +11,47 @@ use tokio::sync::broadcast;
 /// Whoever changes something through this comes a moment too late.
 pub struct Race<S> {
     store: Arc<S>,
-    first: Mutex<Vec<Write>>,
+    first: Mutex<First>,
+    /// How many records were found.
+    found: AtomicUsize,
+}
+
+/// What happens before a change.
+#[derive(Default)]
+struct First {
+    writes: Vec<Write>,
+    /// Whose lease is taken, and by whom.
+    claims: Vec<(Kind, String, Owner)>,
 }
 
 impl<S: Store> Race<S> {
     pub fn new(store: Arc<S>) -> Self {
-        Self { store, first: Mutex::default() }
+        Self { store, first: Mutex::default(), found: AtomicUsize::default() }
     }
 
     /// These happen, each by itself, just before the next change.
     pub fn before_the_next(&self, writes: Vec<Write>) {
-        *self.first.lock().expect("no panic in between") = writes;
+        self.first.lock().expect("no panic in between").writes = writes;
+    }
+
+    /// Likewise, this host takes the lease of that record.
+    pub fn claimed_before_the_next(&self, kind: Kind, id: String, host: HostId) {
+        let owner = Owner { host, name: "its own".into() };
+        self.first.lock().expect("no panic in between").claims.push((kind, id, owner));
+    }
+
+    /// How many records were found since this was asked.
+    pub fn found(&self) -> usize {
+        self.found.swap(0, Ordering::Relaxed)
     }
 
     async fn meanwhile(&self) {
         let first = std::mem::take(&mut *self.first.lock().expect("no panic in between"));
-        for write in first {
+        for write in first.writes {
             self.store.write(write_id(), vec![write]).await.expect("what happens in between can happen");
+        }
+        for (kind, id, owner) in first.claims {
+            self.store.claim(kind, &id, None, owner, 60_000).await.expect("nobody holds it");
         }
     }
 }
@@ -41,7 +66,9 @@ impl<S: Store> Store for Race<S> {
     }
 
     async fn find(&self, find: Find) -> Answer<Found> {
-        self.store.find(find).await
+        let found = self.store.find(find).await?;
+        self.found.fetch_add(found.rows.len(), Ordering::Relaxed);
+        Ok(found)
     }
 
     async fn count(&self, find: Find) -> Answer<u64> {

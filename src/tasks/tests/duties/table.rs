@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use culvert_model::Role;
-use culvert_model::record::{Job, Log, Task};
+use culvert_model::record::{Host, Job, Log, Task};
 use culvert_records::Bus;
 use culvert_tasks::duty::DUTIES;
 use tokio::time::{Instant, sleep};
 
-use crate::kit::{Broken, organization};
+use crate::hosts::host;
+use crate::kit::{Broken, organization, touch};
 use crate::stage::until;
 
 fn attend(bus: Bus) {
@@ -71,4 +72,31 @@ async fn a_task_that_is_made_due_runs_at_once() {
     broken.api.update(&mut task).await.expect("nobody else writes it");
     until("another run", async || finished().await.filter(|(_, after)| *after > before)).await;
     assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+}
+
+/// By news, not by the clock; and changes that come one after the other are looked at together.
+#[tokio::test]
+async fn a_task_that_looks_at_what_was_changed_runs_soon() {
+    let broken = Broken::new();
+    broken.put(&host(broken.here)).await;
+    attend(broken.role(Role::Tasks));
+    attend(broken.role(Role::Tasks));
+    let task = async || broken.api.get::<Task>("failover").await.expect("the bus answers");
+    let finished = async || task().await?.record.finished;
+    let before = until("a run that looked", async || {
+        let record = task().await?.record;
+        record.finished.filter(|_| record.result.is_some_and(|said| said.contains("moved")))
+    })
+    .await;
+    let revision = broken.get::<Task>("failover").await.revision;
+    let asked = Instant::now();
+    for priority in 0..20 {
+        broken.write(vec![touch(&Host { priority, ..host(broken.here) })]).await;
+        sleep(Duration::from_millis(50)).await;
+    }
+    until("another run", async || finished().await.filter(|after| *after > before)).await;
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    sleep(Duration::from_secs(8)).await;
+    let runs = (broken.get::<Task>("failover").await.revision - revision) / 2;
+    assert!((1..=2).contains(&runs), "{runs} runs for 20 changes");
 }

@@ -15,6 +15,14 @@ pub fn holds(row: &Row, host: HostId, claim: &Claim) -> bool {
     })
 }
 
+/// The row, if nobody holds its lease.
+pub fn unheld(row: Row) -> Result<Row, Stop> {
+    match row.lease {
+        Some(lease) if lease.left > 0 => Err(Stop::refused(Refusal::NotHeld { lease: Some(lease) })),
+        lease => Ok(Row { lease, ..row }),
+    }
+}
+
 impl Ledger<'_> {
     /// Takes a lease that nobody holds.
     pub fn claim(
@@ -29,9 +37,7 @@ impl Ledger<'_> {
         if revision.is_some_and(|revision| revision != row.revision) {
             return Err(Stop::refused(Refusal::Stale { revision: row.revision }));
         }
-        if row.lease.as_ref().is_some_and(|lease| lease.left > 0) {
-            return Err(Stop::refused(Refusal::NotHeld { lease: row.lease }));
-        }
+        let row = unheld(row)?;
         let last = row.lease.as_ref().map(|lease| Ok(lease.epoch)).unwrap_or_else(|| self.greatest_epoch())?;
         let epoch = last + 1;
         let lease = Lease { host: owner.host, owner: owner.name.clone(), epoch, left: length };

@@ -81,6 +81,7 @@ impl Ledger<'_> {
             }
             Write::Add { kind, id, field, delta } => self.add(*kind, id, field, *delta),
             Write::Check { kind, id, guard } => self.guarded(*kind, id, guard).map(|_| 0),
+            Write::Unheld { kind, id } => self.there(*kind, id).and_then(lease::unheld).map(|_| 0),
         }
     }
 

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::attempt::{Course, Failure, OPERATION};
 use super::base::Base;
-use super::plan::{binary, held, unfulfilled};
+use super::plan::{binary, free, held, taken, unfulfilled};
 use super::row::{self, Damaged, whole};
 use crate::store::{Answer, Owner, Trouble};
 
@@ -59,8 +59,8 @@ impl Base {
         lease: Millis,
     ) -> Answer<Row> {
         let word = random();
-        // A record that was never claimed has no end of a lease, which is less than any time.
-        let mut filter = doc! { "_id": id, "$expr": { "$lte": ["$expires", "$$NOW"] } };
+        let mut filter = doc! { "_id": id };
+        filter.extend(free());
         if let Some(revision) = revision {
             filter.insert("r", whole(revision));
         }
@@ -205,9 +205,7 @@ impl Step<'_> {
                 if let Some(refusal) = unfulfilled(&guard, raw, HostId::new())? {
                     return Ok(Verdict::Refused(refusal));
                 }
-                let lease = row::lease(raw)?;
-                let taken = lease.as_ref().is_some_and(|lease| lease.left > 0);
-                Ok(if taken { Verdict::Refused(Refusal::NotHeld { lease }) } else { Verdict::Again })
+                Ok(taken(raw)?.map_or(Verdict::Again, Verdict::Refused))
             }
             Reason::Held { host, claim, releases } => {
                 let guard = Guard { revision: None, claim: Some((*claim).clone()) };

@@ -40,6 +40,8 @@ pub struct Plan {
     /// The field that [`Write::Add`] adds to, and by how much.
     add: Option<(String, i64)>,
     guard: Guard,
+    /// Whether nobody may hold the record's lease.
+    unheld: bool,
     filter: Document,
     deed: Deed,
     /// Whether the document remembers the write, and with it the time.
@@ -79,6 +81,7 @@ impl Plan {
     pub fn of(write: Write, host: HostId, id: Option<u128>) -> Result<Self, Fault> {
         let (kind, record) = write.target();
         let (record, remember) = (record.to_owned(), id.map(binary));
+        let unheld = matches!(write, Write::Unheld { .. });
         let (guard, add, deed) = match write {
             Write::Insert { body, .. } => {
                 let body = document::to_bson(index::parse(kind, &body)?)?;
@@ -95,8 +98,12 @@ impl Plan {
                 (Guard::default(), Some((field, delta)), Deed::Change(next(sum, remember.as_ref())))
             }
             Write::Check { guard, .. } => (guard, None, Deed::Touch),
+            Write::Unheld { .. } => (Guard::default(), None, Deed::Touch),
         };
         let mut filter = filter(&record, &guard, host);
+        if unheld {
+            filter.extend(free());
+        }
         if let Some((field, delta)) = &add {
             filter.insert(path(field), summand(*delta));
         }
@@ -108,7 +115,7 @@ impl Plan {
         if let (Some(id), Deed::Change(_)) = (remember, &deed) {
             filter.insert("w.i", doc! { "$ne": id });
         }
-        Ok(Self { kind, id: record, add, guard, filter, deed, remembered })
+        Ok(Self { kind, id: record, add, guard, unheld, filter, deed, remembered })
     }
 
     /// Whether it only looks at the record.
@@ -210,6 +217,11 @@ impl Plan {
         if let Some(refusal) = unfulfilled(&self.guard, raw, host)? {
             return Ok(Verdict::Refused(refusal));
         }
+        if self.unheld
+            && let Some(refusal) = taken(raw)?
+        {
+            return Ok(Verdict::Refused(refusal));
+        }
         if let Some((field, delta)) = &self.add {
             let value = raw.get_document("b")?.get(&*document::stored_name(field))?;
             let number = value.and_then(|value| value.as_i64().or_else(|| value.as_i32().map(i64::from)));
@@ -234,6 +246,18 @@ pub fn unfulfilled(guard: &Guard, raw: &RawDocument, host: HostId) -> Result<Opt
         lease.left > 0 && lease.host == host && lease.owner == claim.owner && lease.epoch == claim.epoch
     });
     Ok((!held).then_some(Refusal::NotHeld { lease }))
+}
+
+/// What is refused in this record because somebody holds its lease.
+pub fn taken(raw: &RawDocument) -> Result<Option<Refusal>, Damaged> {
+    let lease = row::lease(raw)?;
+    let held = lease.as_ref().is_some_and(|lease| lease.left > 0);
+    Ok(held.then_some(Refusal::NotHeld { lease }))
+}
+
+/// Nobody holds the lease. A record that was never claimed has no end of one, which is less than any time.
+pub fn free() -> Document {
+    doc! { "$expr": { "$lte": ["$expires", "$$NOW"] } }
 }
 
 /// The record, if it fulfils the guard.

@@ -1,60 +1,67 @@
 //! Three hosts in processes of their own that share the tasks over MongoDB: each slot has one holder, whoever is killed
 //! or stopped in the middle. Needs mongod: `make setup`.
 
-#[path = "../../../tests/kit/mongod.rs"]
+mod kit;
+#[path = "../../../../tests/kit/mongod.rs"]
 #[allow(dead_code, missing_docs, reason = "the kit serves other suites, too")]
 mod mongod;
-#[path = "../../../tests/kit/stage.rs"]
+mod paused;
+#[path = "../../../../tests/kit/stage.rs"]
 #[allow(dead_code, reason = "the kit serves other suites, too")]
 mod stage;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::future;
 use std::time::Duration;
-use std::{env, future};
 
-use culvert_bus::store::mongo::Mongo;
-use culvert_model::record::{Log, Task};
-use culvert_model::{HostId, Role};
-use culvert_records::{Bus, Failure, Query, Write};
+use culvert_model::HostId;
+use culvert_model::record::Task;
+use culvert_records::{Bus, Failure};
 use culvert_tasks::desk::Desk;
 use culvert_tasks::duty::{Done, Duty};
+use kit::{Host, Note, join, logs, note, notes};
 use mongod::ReplicaSet;
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use stage::{serve, until};
-use tokio::sync::watch;
+use nix::sys::signal::Signal;
+use stage::until;
 use tokio::time::sleep;
-
-/// Names the database to a host's process.
-const URI: &str = "CULVERT_TASKS_URI";
-/// Names the host to it.
-const HOST: &str = "CULVERT_TASKS_HOST";
-/// Is there if its tasks bring it down.
-const CRASHES: &str = "CULVERT_TASKS_CRASH";
 
 /// How long a run of `slow` takes.
 const RUN: Duration = Duration::from_millis(1_500);
 
 /// A task that takes a while, and two that come to nothing.
-static TASKS: [Duty; 3] = [
-    Duty { name: "slow", what: "Takes a while.", period: 3_000, timeout: 6_000, work: |desk| Box::pin(slow(desk)) },
-    Duty { name: "failing", what: "Fails.", period: 900_000, timeout: 2_000, work: |desk| Box::pin(failing(desk)) },
+pub static TASKS: [Duty; 3] = [
+    Duty {
+        name: "slow",
+        what: "Takes a while.",
+        period: 3_000,
+        hears: &[],
+        timeout: 6_000,
+        work: |desk| Box::pin(slow(desk)),
+    },
+    Duty {
+        name: "failing",
+        what: "Fails.",
+        period: 900_000,
+        hears: &[],
+        timeout: 2_000,
+        work: |desk| Box::pin(failing(desk)),
+    },
     Duty {
         name: "hanging",
         what: "Never ends.",
         period: 900_000,
+        hears: &[],
         timeout: 2_000,
         work: |desk| Box::pin(hanging(desk)),
     },
 ];
 
 /// A task that brings its process down.
-static CRASHING: [Duty; 1] = [Duty {
+pub static CRASHING: [Duty; 1] = [Duty {
     name: "crashing",
     what: "Crashes.",
     period: 900_000,
+    hears: &[],
     timeout: 2_000,
     work: |desk| Box::pin(crashing(desk)),
 }];
@@ -82,101 +89,11 @@ async fn crashing(desk: &Desk<'_>) -> Result<Done, Failure> {
     std::process::abort()
 }
 
-/// `<task> <due> <epoch> <host> <now> <what>`
-async fn note(desk: &Desk<'_>, task: &str, what: &str) -> Result<(), Failure> {
-    let Some(Write::Check { guard, .. }) = &desk.fence else { panic!("it is reserved") };
-    let epoch = guard.claim.as_ref().map_or(0, |claim| claim.epoch);
-    let due = desk.bus.get::<Task>(task).await?.map_or(0, |task| task.record.due);
-    let (host, now) = desk.bus.here().await?;
-    desk.write(vec![desk.note(format!("{task} {due} {epoch} {host} {now} {what}"))]).await.map(drop)
-}
-
 /// A host. No test by itself.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "started by the tests below"]
 async fn host() {
-    let (Ok(uri), Ok(host)) = (env::var(URI), env::var(HOST)) else { return };
-    let host = host.parse().expect("a host's id");
-    let (_folder, _stop, bus) = join(&uri, host).await;
-    culvert_tasks::attend_to(&bus, if env::var_os(CRASHES).is_some() { &CRASHING } else { &TASKS }).await;
-}
-
-/// What the tasks of a host have, over a store of its own.
-async fn join(uri: &str, host: HostId) -> (tempfile::TempDir, watch::Sender<bool>, Bus) {
-    let store = Arc::new(Mongo::connect(uri, host).await.expect("the store opens"));
-    let (folder, stop) = (tempfile::tempdir().expect("a temporary folder"), watch::Sender::new(false));
-    let bus = Bus::new(serve(folder.path(), store, host, Role::Tasks, stop.subscribe()));
-    (folder, stop, bus)
-}
-
-/// A host in a process of its own, killed when dropped.
-struct Host {
-    id: HostId,
-    process: Child,
-}
-
-impl Host {
-    fn start(uri: &str) -> Self {
-        Self::start_with(uri, &[])
-    }
-
-    fn start_with(uri: &str, more: &[(&str, &str)]) -> Self {
-        let id = HostId::new();
-        let process = Command::new(env::current_exe().expect("this program has a name"))
-            .args(["--ignored", "--exact", "host"])
-            .envs([(URI, uri), (HOST, &id.to_string())])
-            .envs(more.iter().copied())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("it can be started again");
-        Self { id, process }
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(self.process.id().cast_signed()), signal).expect("it is our child");
-    }
-
-    fn has_ended(&mut self) -> bool {
-        self.process.try_wait().expect("it is our child").is_some()
-    }
-}
-
-impl Drop for Host {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// What a run noted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Note {
-    task: String,
-    due: u64,
-    epoch: u64,
-    host: HostId,
-    at: u64,
-    ends: bool,
-}
-
-impl Note {
-    fn of(log: &str) -> Option<Self> {
-        let [task, due, epoch, host, at, what] = log.split(' ').collect::<Vec<_>>()[..] else { return None };
-        let (due, epoch, at) = (due.parse().ok()?, epoch.parse().ok()?, at.parse().ok()?);
-        Some(Self { task: task.into(), due, epoch, host: host.parse().ok()?, at, ends: what == "ends" })
-    }
-}
-
-async fn logs(bus: &Bus) -> Vec<String> {
-    let logs = bus.list::<Log>(Query::all()).await.expect("the bus answers");
-    logs.into_iter().map(|log| log.record.message).collect()
-}
-
-async fn notes(bus: &Bus, task: &str) -> Vec<Note> {
-    let mut notes: Vec<_> = logs(bus).await.iter().filter_map(|log| Note::of(log)).collect();
-    notes.retain(|note| note.task == task);
-    notes.sort_by_key(|note| (note.due, note.epoch, note.ends));
-    notes
+    kit::host().await;
 }
 
 /// A run of `slow` that has begun and not ended.
@@ -218,11 +135,11 @@ async fn a_task_that_brings_hosts_down_is_left_alone() {
     let uri = set.uri("culvert");
     let (_folder, _stop, bus) = join(&uri, HostId::new()).await;
     for begun in 1..=3 {
-        let mut host = Host::start_with(&uri, &[(CRASHES, "1")]);
+        let mut host = Host::start(&uri, "crashing");
         until("a host that crashes", async || host.has_ended().then_some(())).await;
         assert_eq!(notes(&bus, "crashing").await.len(), begun);
     }
-    let mut host = Host::start_with(&uri, &[(CRASHES, "1")]);
+    let mut host = Host::start(&uri, "crashing");
     left_alone(&bus, "crashing", "without an end").await;
     assert!(!host.has_ended());
 }
@@ -232,14 +149,14 @@ async fn each_slot_has_one_holder() {
     let set = ReplicaSet::start(1).expect("a replica set");
     let uri = set.uri("culvert");
     let (_folder, _stop, bus) = join(&uri, HostId::new()).await;
-    let mut hosts: Vec<Host> = (0..3).map(|_| Host::start(&uri)).collect();
+    let mut hosts: Vec<Host> = (0..3).map(|_| Host::start(&uri, "tasks")).collect();
     left_alone(&bus, "failing", "nothing works today").await;
     left_alone(&bus, "hanging", "it did not end within").await;
 
     // kill -9 in the middle of a run.
     let killed = begun(&bus).await;
     let place = of(&hosts, killed.host);
-    hosts[place] = Host::start(&uri);
+    hosts[place] = Host::start(&uri, "tasks");
     let end = end_of(&bus, killed.due).await;
     assert!(end.host != killed.host && end.epoch > killed.epoch, "{killed:?}, {end:?}");
 
