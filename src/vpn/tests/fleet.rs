@@ -331,6 +331,22 @@ async fn a_claim_that_ran_out_is_claimed_again_and_nothing_stops() {
     assert!(!world.asked().iter().any(|request| matches!(request, Request::Stop(_))));
 }
 
+/// As the task for lost hosts does it, when this one was away for longer than its leases.
+#[tokio::test]
+async fn what_was_freed_meanwhile_is_taken_back_and_says_where_it_runs() {
+    let world = World::new();
+    let (_process, _controller) = world.serving().await;
+    world.until("online", || world.instance().is_some_and(|one| one.state == InstanceState::Online)).await;
+    let serving = world.instance().expect("an instance");
+    world.bus.put(&Instance { host: None, slot: None, state: InstanceState::Idle, ..serving.clone() });
+    world.bus.lease::<Instance>(&serving.id, |lease| {
+        (lease.owner, lease.epoch, lease.left) = ("tasks".into(), lease.epoch + 1, 0);
+    });
+    let there = |one: Instance| (one.host, one.slot, one.state) == (serving.host, serving.slot, InstanceState::Online);
+    world.until("online again", || world.instance().is_some_and(there)).await;
+    assert!(serving.host.is_some() && !world.asked().iter().any(|request| matches!(request, Request::Stop(_))));
+}
+
 #[tokio::test]
 async fn a_claim_of_another_host_ends_this_instance() {
     let world = World::new();

@@ -14,18 +14,23 @@ use super::servers::LEASE;
 use super::{Done, counted};
 use crate::desk::Desk;
 
+/// As many servers as a run surely moves in its time.
+const MOST: u64 = 500;
+
 /// Looks at all servers, of which there may be ten thousand: when hosts or servers were changed, and not by the second.
 pub async fn run(desk: &Desk<'_>) -> Result<Done, Failure> {
     if let Some(early) = early(desk, LEASE) {
         return Ok(early);
     }
     let (mut moved, mut pages) = (0, desk.pages::<Server>(Query::all()));
-    while let Some(servers) = pages.next().await? {
+    while moved < MOST
+        && let Some(servers) = pages.next().await?
+    {
         // Read after the servers: a host was there before it was attached.
         let hosts = desk.all::<Host>(Query::all()).await?;
         moved += move_some(desk, &servers, &hosts).await?;
     }
-    Ok(Done::of(format!("{} moved", counted(moved, "server"))))
+    Ok(Done::of(format!("{} moved", counted(moved, "server"))).or_more(moved >= MOST))
 }
 
 /// Has those of these servers run by other hosts that need it; how many.
@@ -34,7 +39,7 @@ async fn move_some(desk: &Desk<'_>, servers: &[Stored<Server>], hosts: &[Stored<
     let mut moved = 0;
     for server in servers {
         let standby = standby(&server.record, &hosts);
-        if standby == server.record.standby {
+        if standby == server.record.standby || moved >= MOST {
             continue;
         }
         let changed = Server { standby, ..server.record.clone() };

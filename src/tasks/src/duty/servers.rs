@@ -16,6 +16,9 @@ use crate::desk::{Desk, unless_changed};
 /// How long an instance's lease lasts at most, milliseconds.
 pub const LEASE: Millis = 15_000;
 
+/// As many instances as a run surely clears in its time, each under its lease.
+const MOST: u64 = 250;
+
 /// What hosts have that are not there. Nothing else is read: this is looked for every few seconds, and a cluster may have
 /// ten thousand servers that run.
 pub async fn lost(desk: &Desk<'_>) -> Result<Done, Failure> {
@@ -24,13 +27,19 @@ pub async fn lost(desk: &Desk<'_>) -> Result<Done, Failure> {
         return Ok(early);
     }
     let (mut cleared, mut connections) = (Cleared::default(), 0);
-    for query in elsewhere(&there(&hosts)) {
+    let queries = elsewhere(&there(&hosts));
+    // Clients wait for the instances: those of all hosts come first.
+    for query in &queries {
         clear(desk, query.clone(), &mut cleared).await?;
+    }
+    if cleared.is_enough() {
+        return Ok(cleared.done().or_more(true));
+    }
+    for query in queries {
         connections += clients::of(desk, query).await?;
     }
-    let [freed, removed] = [cleared.freed, cleared.removed].map(|number| counted(number, "instance"));
-    let connections = counted(connections, "connection");
-    let text = format!("{freed} freed, {removed} and {connections} removed");
+    let done = cleared.done();
+    let text = format!("{}, {} removed", done.text, counted(connections, "connection"));
     Ok(Done { text, again: cleared.held.map(|left| left + MARGIN) })
 }
 
@@ -41,7 +50,8 @@ pub async fn spare(desk: &Desk<'_>) -> Result<Done, Failure> {
     }
     let mut cleared = Cleared::default();
     clear(desk, Query::by("by_host").nothing(), &mut cleared).await?;
-    Ok(Done::of(format!("{} removed", counted(cleared.removed, "instance"))))
+    let text = format!("{} removed", counted(cleared.removed, "instance"));
+    Ok(Done::of(text).or_more(cleared.is_enough()))
 }
 
 /// The hosts that are there.
@@ -67,6 +77,17 @@ struct Cleared {
     held: Option<Millis>,
 }
 
+impl Cleared {
+    fn is_enough(&self) -> bool {
+        self.freed + self.removed >= MOST
+    }
+
+    fn done(&self) -> Done {
+        let [freed, removed] = [self.freed, self.removed].map(|number| counted(number, "instance"));
+        Done::of(format!("{freed} freed, {removed} removed"))
+    }
+}
+
 /// Frees or removes those of these instances that nobody holds and whose host is not there. One that is there starts them
 /// again by itself.
 async fn clear(desk: &Desk<'_>, query: Query, cleared: &mut Cleared) -> Result<(), Failure> {
@@ -84,6 +105,9 @@ async fn clear(desk: &Desk<'_>, query: Query, cleared: &mut Cleared) -> Result<(
         let servers = page.iter().map(|instance| instance.record.server.to_string()).collect();
         let servers = desk.see::<Server>(&servers).await?;
         for instance in &page {
+            if cleared.is_enough() {
+                return Ok(());
+            }
             let id = instance.record.server.to_string();
             let server = servers.there.get(&id);
             if servers.absent.contains(&id) || server.is_some_and(|server| surplus(instance, server)) {

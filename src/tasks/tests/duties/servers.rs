@@ -62,7 +62,7 @@ async fn what_a_lost_host_ran_is_freed() {
     // Of the host that is lost, all clients are: also of the instance that nobody else can have yet.
     let left: Vec<Id> = broken.all::<Connection>().await.iter().map(|connection| connection.server).collect();
     assert_eq!(left, [ours.id]);
-    assert_eq!(broken.says("lost-servers").await, "0 instances freed, 0 instances and 0 connections removed");
+    assert_eq!(broken.says("lost-servers").await, "0 instances freed, 0 instances removed, 0 connections removed");
 }
 
 /// However much runs on hosts that are there, or stands by: this is looked at every few seconds.
@@ -85,7 +85,7 @@ async fn only_what_is_lost_is_read() {
     broken.contact().await;
     broken.found();
     let begun = Instant::now();
-    assert_eq!(broken.says("lost-servers").await, "0 instances freed, 0 instances and 0 connections removed");
+    assert_eq!(broken.says("lost-servers").await, "0 instances freed, 0 instances removed, 0 connections removed");
     println!("{:?} for 3,000 servers", begun.elapsed());
     assert_eq!(broken.found(), 3, "the hosts");
 
@@ -93,7 +93,7 @@ async fn only_what_is_lost_is_read() {
     let lost = of_two();
     broken.put(&lost).await;
     broken.put(&instance(lost.id, 0, Some(gone))).await;
-    assert_eq!(broken.says("lost-servers").await, "1 instance freed, 0 instances and 0 connections removed");
+    assert_eq!(broken.says("lost-servers").await, "1 instance freed, 0 instances removed, 0 connections removed");
     let found = broken.found();
     assert!(found <= 8, "{found}");
 }
@@ -120,7 +120,7 @@ async fn what_no_server_has_is_removed() {
     let touched = touch(&Server { replica_count: 2, ..more.clone() });
     broken.before_the_next(vec![touched]);
     assert_eq!(broken.says("spare-instances").await, "2 instances removed");
-    assert_eq!(broken.says("lost-servers").await, "0 instances freed, 1 instance and 0 connections removed");
+    assert_eq!(broken.says("lost-servers").await, "0 instances freed, 1 instance removed, 0 connections removed");
     for instance in &gone {
         assert!(!broken.has::<Instance>(&instance.id).await && !broken.has::<Output>(&instance.id).await);
     }

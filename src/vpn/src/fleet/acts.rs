@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use culvert_model::record::{Instance as Record, InstanceState};
+use culvert_model::record::{Instance as Record, InstanceState, Server};
 use culvert_model::{Id, Millis, Slot};
 use culvert_records::{Bus, Claim, Failure, Guard, Refusal, update};
 use culvert_wire::helper::Request;
@@ -22,7 +22,7 @@ pub(super) enum Outcome {
     /// OpenVPN runs.
     Started { server: Id, slot: Slot, printed: Option<OwnedFd> },
     /// It could not be started.
-    Failed { server: Id },
+    Failed { server: Id, tried: Option<Server> },
     /// The record says that it serves, or could not be written.
     Online { server: Id, written: bool },
     /// Nothing of it is left, and it need not be held any more.
@@ -53,6 +53,8 @@ pub(super) async fn create(setup: Setup, server: Id, number: u16) -> Outcome {
 
 /// Starts OpenVPN. The record says where before it is done, so that whoever comes after us finds it.
 pub(super) async fn start(setup: Setup, seat: String, server: Id, claim: Claim, slot: Slot) -> Outcome {
+    // What is changed from here on may be what was missing.
+    let tried = setup.directory.read().servers.get(&server).cloned();
     let failed = match try_start(&setup, &seat, server, &claim, slot).await {
         Ok(printed) => return Outcome::Started { server, slot, printed },
         Err(reason) => reason,
@@ -64,7 +66,7 @@ pub(super) async fn start(setup: Setup, seat: String, server: Id, claim: Claim, 
     if let Err(failure) = written.await {
         tracing::warn!(%server, %failure, "that a server failed cannot be recorded");
     }
-    Outcome::Failed { server }
+    Outcome::Failed { server, tried }
 }
 
 async fn try_start(
@@ -88,9 +90,10 @@ async fn try_start(
     started.map_err(|failure: helper::Failure| failure.to_string())
 }
 
-/// Says that an instance serves.
-pub(super) async fn online(setup: Setup, seat: String, server: Id, claim: Claim) -> Outcome {
+/// Says that an instance serves, and where: while this host could not be reached it may have been freed.
+pub(super) async fn online(setup: Setup, seat: String, server: Id, claim: Claim, slot: Slot) -> Outcome {
     let written = write(&setup.bus, &seat, &claim, |record, now| {
+        (record.host, record.slot) = (Some(setup.host), Some(slot));
         if record.state != InstanceState::Online {
             (record.state, record.since, record.reason) = (InstanceState::Online, now, None);
         }

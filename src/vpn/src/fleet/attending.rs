@@ -12,7 +12,7 @@ use crate::instance::{Phase, Printout, Task};
 /// An instance with its task.
 pub(super) struct Attended {
     pub(super) server: Id,
-    seat: String,
+    pub(super) seat: String,
     pub(super) task: JoinHandle<()>,
     pub(super) phase: watch::Receiver<Phase>,
     printout: Arc<Printout>,
@@ -25,23 +25,23 @@ impl Fleet {
     pub(super) fn tend(&mut self) {
         let now = self.now();
         let mut online = Vec::new();
-        for attended in self.attended.values_mut() {
+        for (slot, attended) in &mut self.attended {
             let is_online = matches!(*attended.phase.borrow(), Phase::Online(_));
             if is_online
                 && !attended.recorded
                 && !self.busy.contains(&attended.server)
                 && let Some(claim) = self.held.get(&attended.seat).and_then(|holding| holding.held().claim)
             {
-                online.push((attended.seat.clone(), attended.server, claim));
+                online.push((attended.seat.clone(), attended.server, claim, *slot));
                 attended.recorded = true;
             }
             if is_online && now >= attended.since + HEALTHY {
                 self.failures.remove(&attended.server);
             }
         }
-        for (seat, server, claim) in online {
+        for (seat, server, claim, slot) in online {
             self.busy.insert(server);
-            self.work.spawn(acts::online(self.setup.clone(), seat, server, claim));
+            self.work.spawn(acts::online(self.setup.clone(), seat, server, claim, slot));
         }
         self.attended.retain(|_, attended| !attended.task.is_finished());
     }
@@ -74,7 +74,8 @@ impl Fleet {
             None => "openvpn ended while nobody attended to it".into(),
         };
         tracing::warn!(%server, %slot, reason, "an instance has ended by itself");
-        self.fail(server);
+        let known = self.setup.directory.read().servers.get(&server).cloned();
+        self.fail(server, known);
         let held = seat.and_then(|seat| Some((self.claim(&seat)?, seat)));
         self.work.spawn(retire::bury(self.setup.clone(), server, slot, held, reason));
     }

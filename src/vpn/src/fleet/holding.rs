@@ -81,6 +81,10 @@ impl Fleet {
     pub(super) fn hold(&mut self, seat: String, server: Id, owner: String, hold: Lease) {
         let (epochs, (unwanted, given_up)) = (hold.epochs(), oneshot::channel());
         self.work.spawn(keep(seat.clone(), owner.clone(), hold, given_up));
+        // While nobody held it, it may have been freed; and this may be another one of the server's.
+        for attended in self.attended.values_mut().filter(|attended| attended.server == server) {
+            (attended.seat, attended.recorded) = (seat.clone(), false);
+        }
         self.held.insert(seat, Holding { server, owner, epochs, unwanted });
     }
 

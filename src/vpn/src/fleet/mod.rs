@@ -75,7 +75,7 @@ pub struct Fleet {
 struct Failing {
     rest: Millis,
     until: Millis,
-    /// As it was then. When that changes, it may be what was missing.
+    /// As it was tried. When that changes, it may be what was missing.
     server: Option<Server>,
 }
 
@@ -257,11 +257,10 @@ impl Fleet {
         }
     }
 
-    fn fail(&mut self, server: Id) {
+    fn fail(&mut self, server: Id, tried: Option<Server>) {
         let now = self.now();
         let rest = self.failures.get(&server).map_or(REST, |failing| (failing.rest * 2).min(LONGEST));
-        let known = self.setup.directory.read().servers.get(&server).cloned();
-        self.failures.insert(server, Failing { rest, until: now + rest, server: known });
+        self.failures.insert(server, Failing { rest, until: now + rest, server: tried });
     }
 
     /// Takes in what came of an action.
@@ -282,8 +281,8 @@ impl Fleet {
                 let ours = self.attended.values_mut().filter(|attended| attended.server == server);
                 ours.for_each(|attended| attended.recorded = written);
             }
-            Outcome::Failed { server } => {
-                self.fail(server);
+            Outcome::Failed { server, tried } => {
+                self.fail(server, tried);
                 self.busy.remove(&server);
                 self.stale = true;
             }
@@ -291,7 +290,8 @@ impl Fleet {
                 self.busy.remove(&server);
                 self.give_back(&seat);
                 self.failures.remove(&server);
-                self.stale = true;
+                // By what was read before, it would seem to be ours still, and be taken back.
+                self.seats = None;
             }
             Outcome::Again { server } => {
                 self.busy.remove(&server);

@@ -275,9 +275,11 @@ fn regain(view: &View<'_>, seats: &[Seat], wish: &Server, instance: &helper::Ins
         return seat_of(view, &seats, wish);
     }
     let own = seats.iter().find(|seat| seat.record.host == Some(view.host) && is_wanted(&seat.record.id, wish));
-    // Whoever started it wrote this host into a record. If none has it, another host has taken that over: there our
-    // clients belong.
-    if own.is_none() && seats.iter().any(|seat| seat.record.host.is_some()) {
+    // Whoever started it wrote this host into a record. If all have others by now, ours was taken over: there our clients
+    // belong. One that has nobody was only freed, since this host could not be reached for so long.
+    let elsewhere =
+        |number| seats.iter().any(|seat| seat.record.id == Record::name(wish.id, number) && seat.record.host.is_some());
+    if own.is_none() && (0..wish.replica_count).all(elsewhere) {
         return Some(Action::Stop { server: wish.id, slot: instance.slot, why: Why::Moved });
     }
     own.and_then(|seat| take(view, seat)).or_else(|| seat_of(view, &seats, wish))

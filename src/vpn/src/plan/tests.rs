@@ -129,6 +129,19 @@ fn a_claim_of_another_host_ends_ours() {
 }
 
 #[test]
+fn what_runs_here_goes_on_if_its_instance_was_only_freed() {
+    let mut world = World::new();
+    world.servers.values_mut().for_each(|server| server.replica_count = 2);
+    world.runs(true);
+    world.seat(0, None, 0);
+    world.seat(1, Some(sample::other_host()), 5_000);
+    assert_eq!(world.plan(), [world.taking()]);
+    world.seats[0].record.host = Some(sample::other_host());
+    let stop = Action::Stop { server: sample::id(200), slot: slot(0), why: Why::Moved };
+    assert_eq!(world.plan(), [stop]);
+}
+
+#[test]
 fn a_lost_host_is_replaced_after_a_lease_of_contact() {
     let mut world = World::new();
     world.seat(0, Some(sample::other_host()), 0);
