@@ -14,7 +14,7 @@ use std::net::Ipv4Addr;
 use culvert_model::network::{free, usable};
 use culvert_model::record::{Address, Job, JobState, Priority, Progress, Server, User, Work};
 use culvert_model::{Id, Kind, Record};
-use culvert_records::{BATCH, Guard, Pages, Query, Write, delete, insert, update};
+use culvert_records::{BATCH, Failure, Guard, Pages, Query, Write, delete, insert, update};
 pub use moving::{give_up_move, move_all};
 use plan::Roster;
 
@@ -55,6 +55,11 @@ pub async fn assign_all(claimed: &mut Claimed, id: Id) -> Result<Vec<Write>, Tro
     let mut pages = held(&desk, id);
     while let Some(page) = pages.next().await? {
         of += page.len() as u64;
+        for user in roster.strangers(&page) {
+            if may_connect(&desk, &stored.record, user).await? {
+                roster.admit(user);
+            }
+        }
         claimed.put(roster.read(&page), None).await?;
     }
     let (used, mut settling) = roster.close();
@@ -148,6 +153,16 @@ async fn unmoving(desk: &Desk, server: &Server) -> Result<(), Trouble> {
             Err(Trouble::NotYet("The server is being moved into another network."))
         }
         _ => Ok(()),
+    }
+}
+
+/// Whether an address may be the user's, who was not found among the members: one may have been made since then, and of
+/// whom nobody can read, nobody knows.
+async fn may_connect(desk: &Desk, server: &Server, user: Id) -> Result<bool, Trouble> {
+    match desk.bus.get::<User>(user).await {
+        Ok(found) => Ok(found.is_some_and(|user| server.organizations.contains(&user.record.organization))),
+        Err(Failure::Invalid(_)) => Ok(true),
+        Err(failure) => Err(failure.into()),
     }
 }
 

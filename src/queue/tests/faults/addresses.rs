@@ -1,0 +1,114 @@
+//! What happens to users, servers and jobs while a server's users get their addresses.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use culvert_bus::store::embedded::Embedded;
+use culvert_bus::store::{Store, write_id};
+use culvert_model::record::{Address, Job, Priority, Server, Work};
+use culvert_model::{Id, Kind, Role};
+use culvert_records::{Bus, Query, Write};
+use culvert_wire::bus::Request;
+
+use crate::kit::process::Process;
+use crate::kit::proxy::{Moment, Proxy};
+use crate::kit::samples::{self, user};
+use crate::kit::{Stage, jobs, organization, until};
+
+/// A server, and users of its organisation.
+struct Scene {
+    stage: Stage<Embedded>,
+    api: Bus,
+    server: Server,
+    organization: Id,
+    users: Vec<Id>,
+}
+
+impl Scene {
+    async fn of(count: usize) -> Self {
+        let stage = Stage::embedded();
+        let api = stage.bus(Role::Api);
+        let organization = organization(&api).await;
+        let network = "10.40.0.0/20".parse().expect("a network");
+        let server = Server { network, ..samples::server(&[organization]) };
+        api.insert(&server).await.expect("a new server");
+        let mut scene = Self { stage, api, server, organization, users: Vec::new() };
+        for _ in 0..count {
+            let user = scene.user(organization).await;
+            scene.users.push(user);
+        }
+        scene
+    }
+
+    async fn user(&self, organization: Id) -> Id {
+        let user = user(organization);
+        self.api.insert(&user).await.expect("a new user");
+        user.id
+    }
+
+    /// An address of the server's network, as the job of a single user gives it.
+    async fn give(&self, user: Id, last: u8) -> String {
+        let address = Address::new(self.server.id, user, 0, Ipv4Addr::new(10, 40, 0, last));
+        self.api.insert(&address).await.expect("a new address");
+        address.id
+    }
+
+    /// Has everybody's addresses brought up to date, as whoever makes users does.
+    async fn assign_all(&self) {
+        let work = Work::AssignAddresses { server: self.server.id };
+        let job = Job::new(Job::of_addresses(self.server.id), work, Priority::Normal, 0);
+        let write = culvert_jobs::anew(&self.api, job).await.expect("the bus answers");
+        self.api.write(vec![write]).await.expect("nobody else writes it");
+    }
+
+    async fn held(&self) -> Vec<Address> {
+        let held = self.api.list::<Address>(Query::by("by_address").equal(self.server.id)).await;
+        held.expect("the bus answers").into_iter().map(|held| held.record).collect()
+    }
+
+    /// Until so many jobs are left.
+    async fn left(&self, count: usize) {
+        until("the jobs to be done", async || (jobs(&self.api).await == count).then_some(())).await;
+    }
+
+    /// In front of the bus of a queue, whose requests of this kind are held before they are done: so many of them.
+    fn holds(&self, count: usize, asks: impl Fn(&Request) -> bool + Send + 'static) -> Proxy {
+        let mut left = count;
+        Proxy::start(&self.stage.socket(Role::Queue), move |request| {
+            let holds = left > 0 && asks(request);
+            left -= usize::from(holds);
+            holds.then_some(Moment::Before)
+        })
+    }
+}
+
+fn reads_addresses(request: &Request) -> bool {
+    matches!(request, Request::Find(find) if find.kind == Kind::Address)
+}
+
+/// Who was made after the users were read, and has an address already, keeps it; and so does whose record can't be read.
+#[tokio::test(flavor = "multi_thread")]
+async fn made_meanwhile() {
+    let scene = Scene::of(1).await;
+    let elsewhere = organization(&scene.api).await;
+    scene.assign_all().await;
+    let proxy = scene.holds(1, reads_addresses);
+    let _queue = Process::start(&proxy.socket);
+    proxy.reached().await;
+    let damaged = Id::new();
+    let body = b"{}".to_vec();
+    let damage = Write::Insert { kind: Kind::User, id: damaged.to_string(), body };
+    scene.stage.store.write(write_id(), vec![damage]).await.expect("it is new");
+    let made = scene.user(scene.organization).await;
+    let mut kept = BTreeSet::new();
+    for (last, user) in [(3, made), (4, damaged)] {
+        kept.insert(scene.give(user, last).await);
+    }
+    for (last, nobody) in [(5, Id::new()), (6, scene.user(elsewhere).await)] {
+        scene.give(nobody, last).await;
+    }
+    proxy.go();
+    scene.left(0).await;
+    kept.insert(Address::name(scene.server.id, scene.users[0], 0));
+    assert_eq!(scene.held().await.into_iter().map(|held| held.id).collect::<BTreeSet<_>>(), kept);
+}
