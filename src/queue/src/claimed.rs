@@ -114,6 +114,12 @@ impl Claimed {
         self.flush(BATCH - 1, progress).await
     }
 
+    /// Writes this and all that was put before, while the job is ours: for what others are to see before the work goes on.
+    pub async fn put_at_once(&mut self, writes: Vec<Write>) -> Result<(), Trouble> {
+        self.waiting.extend(writes);
+        self.flush(0, None).await
+    }
+
     /// Writes until so many are left at most.
     async fn flush(&mut self, left: usize, progress: Option<Progress>) -> Result<(), Trouble> {
         while self.waiting.len() > left {

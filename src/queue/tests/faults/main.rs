@@ -16,4 +16,5 @@ mod bulk;
 mod kills;
 mod moving;
 mod poison;
+mod rivals;
 mod trouble;
