@@ -7,7 +7,7 @@ use culvert_bus::store::embedded::Embedded;
 use culvert_bus::store::{Store, write_id};
 use culvert_model::record::{Address, Job, Priority, Server, Work};
 use culvert_model::{Id, Kind, Role};
-use culvert_records::{Bus, Query, Write};
+use culvert_records::{BATCH, Bus, Query, Write};
 use culvert_wire::bus::Request;
 
 use crate::kit::process::Process;
@@ -66,6 +66,13 @@ impl Scene {
         held.expect("the bus answers").into_iter().map(|held| held.record).collect()
     }
 
+    /// How many users have an address in the server's network.
+    async fn with_addresses(&self) -> usize {
+        let held = self.held().await;
+        let within = held.iter().filter(|held| held.within(self.server.network).is_some());
+        within.map(|held| held.user).collect::<BTreeSet<_>>().len()
+    }
+
     /// Until so many jobs are left.
     async fn left(&self, count: usize) {
         until("the jobs to be done", async || (jobs(&self.api).await == count).then_some(())).await;
@@ -84,6 +91,13 @@ impl Scene {
 
 fn reads_addresses(request: &Request) -> bool {
     matches!(request, Request::Find(find) if find.kind == Kind::Address)
+}
+
+fn gives_addresses(request: &Request) -> bool {
+    let gives = |write: &Write| {
+        matches!(write, Write::Insert { kind: Kind::Address, .. } | Write::Update { kind: Kind::Address, .. })
+    };
+    matches!(request, Request::Write { writes, .. } if writes.iter().any(gives))
 }
 
 /// Who was made after the users were read, and has an address already, keeps it; and so does whose record can't be read.
@@ -111,4 +125,29 @@ async fn made_meanwhile() {
     scene.left(0).await;
     kept.insert(Address::name(scene.server.id, scene.users[0], 0));
     assert_eq!(scene.held().await.into_iter().map(|held| held.id).collect::<BTreeSet<_>>(), kept);
+}
+
+/// they have none yet, or some of a former network.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_to_do_meanwhile() {
+    for former in [false, true] {
+        let scene = Scene::of(2 * BATCH).await;
+        for (last, user) in (0..).zip(&scene.users).take_while(|_| former) {
+            let address = Address::new(scene.server.id, *user, 0, Ipv4Addr::new(10, 39, 0, last));
+            scene.api.insert(&address).await.expect("a new address");
+        }
+        scene.assign_all().await;
+        let proxy = scene.holds(2, gives_addresses);
+        let _queue = Process::start(&proxy.socket);
+        proxy.reached().await;
+        scene.user(scene.organization).await;
+        scene.assign_all().await;
+        proxy.go();
+        proxy.reached().await;
+        let first = scene.with_addresses().await;
+        assert!(first > BATCH / 2, "{first} of the first batch");
+        proxy.go();
+        scene.left(0).await;
+        assert_eq!(scene.with_addresses().await, 2 * BATCH + 1);
+    }
 }
