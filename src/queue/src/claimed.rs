@@ -38,6 +38,8 @@ pub struct Claimed {
     epochs: watch::Receiver<Option<u64>>,
     /// Writes of the result that are not written yet.
     waiting: Vec<Write>,
+    /// On what they depend besides, as long as they are not the last batch.
+    condition: Option<Write>,
     /// Hears of each batch of them that is.
     headway: watch::Sender<()>,
     /// When it was last written down how far that is.
@@ -47,7 +49,8 @@ pub struct Claimed {
 impl Claimed {
     /// This job, held under these epochs.
     pub fn new(desk: Arc<Desk>, job: Stored<Job>, epochs: watch::Receiver<Option<u64>>) -> Self {
-        Self { desk, job, epochs, waiting: Vec::new(), headway: watch::Sender::new(()), told: None }
+        let headway = watch::Sender::new(());
+        Self { desk, job, epochs, waiting: Vec::new(), condition: None, headway, told: None }
     }
 
     /// Hears of each part of the result that is written.
@@ -95,6 +98,7 @@ impl Claimed {
     async fn try_finish(&mut self, made: Option<&[Made]>) -> Result<(), Trouble> {
         let ours = self.ours().await;
         self.waiting.clear();
+        self.condition = None;
         if let Some(made) = made {
             let writes = work::writes(self, made).await?;
             // They stay together, and with the job's removal, if they fit into one batch.
@@ -105,6 +109,11 @@ impl Claimed {
         // As it was when the work began, but for how far it is: whoever changed it since wants it to be looked at again.
         last.push(delete::<Job>(self.id(), Guard { revision: Some(self.job.revision), ..ours }));
         self.desk.bus.write(last).await.map(drop).map_err(Trouble::Unwritten)
+    }
+
+    /// What is put from now on is written only on this condition. The last batch has its own, among the writes.
+    pub fn only_if(&mut self, condition: Write) {
+        self.condition = Some(condition);
     }
 
     /// Takes on writes of the result. As soon as there are more than fit into one batch, the first are written, while the
@@ -124,7 +133,9 @@ impl Claimed {
     async fn flush(&mut self, left: usize, progress: Option<Progress>) -> Result<(), Trouble> {
         while self.waiting.len() > left {
             let ours = self.ours().await;
-            let mut batch: Vec<_> = self.waiting.drain(..self.waiting.len().min(BATCH - 1)).collect();
+            let mut batch: Vec<_> = self.condition.clone().into_iter().collect();
+            let room = BATCH - 1 - batch.len();
+            batch.extend(self.waiting.drain(..self.waiting.len().min(room)));
             batch.push(Write::Check { kind: Kind::Job, id: self.id().into(), guard: ours });
             self.desk.bus.write(batch).await.map_err(Trouble::Unwritten)?;
             self.headway.send_replace(());

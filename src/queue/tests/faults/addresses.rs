@@ -7,13 +7,13 @@ use culvert_bus::store::embedded::Embedded;
 use culvert_bus::store::{Store, write_id};
 use culvert_model::record::{Address, Job, Priority, Server, Work};
 use culvert_model::{Id, Kind, Role};
-use culvert_records::{BATCH, Bus, Query, Write};
+use culvert_records::{BATCH, Bus, Guard, Query, Write, delete};
 use culvert_wire::bus::Request;
 
 use crate::kit::process::Process;
 use crate::kit::proxy::{Moment, Proxy};
 use crate::kit::samples::{self, user};
-use crate::kit::{Stage, jobs, organization, until};
+use crate::kit::{Stage, job, jobs, organization, until};
 
 /// A server, and users of its organisation.
 struct Scene {
@@ -150,4 +150,33 @@ async fn more_to_do_meanwhile() {
         scene.left(0).await;
         assert_eq!(scene.with_addresses().await, 2 * BATCH + 1);
     }
+}
+
+/// A server that is deleted has no addresses any more, also if some were about to be given.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_is_deleted_meanwhile() {
+    let scene = Scene::of(2 * BATCH).await;
+    scene.assign_all().await;
+    let proxy = scene.holds(1, gives_addresses);
+    let _queue = Process::start(&proxy.socket);
+    proxy.reached().await;
+    scene.api.write(vec![delete::<Server>(scene.server.id, Guard::default())]).await.expect("it is there");
+    proxy.go();
+    scene.left(0).await;
+    assert_eq!(scene.held().await, []);
+}
+
+/// The same, while a single user was about to get one.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_is_deleted_before_a_single_address() {
+    let scene = Scene::of(1).await;
+    let work = Work::AssignAddress { server: scene.server.id, user: scene.users[0] };
+    scene.api.insert(&job("one", work, Priority::High)).await.expect("a new job");
+    let proxy = scene.holds(1, gives_addresses);
+    let _queue = Process::start(&proxy.socket);
+    proxy.reached().await;
+    scene.api.write(vec![delete::<Server>(scene.server.id, Guard::default())]).await.expect("it is there");
+    proxy.go();
+    scene.left(0).await;
+    assert_eq!(scene.held().await, []);
 }

@@ -13,7 +13,7 @@ use std::net::Ipv4Addr;
 
 use culvert_model::network::{free, usable};
 use culvert_model::record::{Address, Job, JobState, Priority, Progress, Server, User, Work};
-use culvert_model::{Id, Kind, Record};
+use culvert_model::{Id, Kind};
 use culvert_records::{BATCH, Failure, Guard, Pages, Query, Write, delete, insert, update};
 pub use moving::{give_up_move, move_all};
 use plan::Roster;
@@ -50,6 +50,9 @@ pub async fn assign_all(claimed: &mut Claimed, id: Id) -> Result<Vec<Write>, Tro
     let desk = claimed.desk.clone();
     let Some(stored) = desk.bus.get::<Server>(id).await? else { return Ok(Vec::new()) };
     unmoving(&desk, &stored.record).await?;
+    let unchanged = Write::Check { kind: Kind::Server, id: id.to_string(), guard: stored.unchanged() };
+    // Who deletes the server takes its addresses away after that; who attaches an organisation wants its users to have some.
+    claimed.only_if(unchanged.clone());
     let mut roster = Roster::new(&stored.record, members(&desk, &stored.record.organizations).await?);
     let (mut done, mut of) = (0, 0);
     let mut pages = held(&desk, id);
@@ -81,8 +84,7 @@ pub async fn assign_all(claimed: &mut Claimed, id: Id) -> Result<Vec<Write>, Tro
     }
     let unlocked = Server { network_lock: None, ..stored.record.clone() };
     Ok(vec![match unlocked == stored.record {
-        // Who attaches an organisation meanwhile wants its users to have addresses, too.
-        true => Write::Check { kind: Kind::Server, id: stored.record.id(), guard: stored.unchanged() },
+        true => unchanged,
         false => update(&unlocked, stored.unchanged()),
     }])
 }
@@ -104,9 +106,10 @@ pub async fn assign(desk: &Desk, id: Id, user: Id) -> Result<Vec<Write>, Trouble
         return Err(Trouble::Failed(format!("All addresses of the network {network} are given away.")));
     };
     let address = Address::new(id, user, 0, address);
-    // The user must still be there: who deletes one takes the addresses away before.
-    let check = Write::Check { kind: Kind::User, id: user.to_string(), guard: Guard::default() };
-    Ok(vec![there.map_or_else(|| insert(&address), |there| update(&address, there.unchanged())), check])
+    // Both must still be there: who deletes one takes the addresses away before, or after that.
+    let user = Write::Check { kind: Kind::User, id: user.to_string(), guard: Guard::default() };
+    let server = Write::Check { kind: Kind::Server, id: id.to_string(), guard: server.unchanged() };
+    Ok(vec![there.map_or_else(|| insert(&address), |there| update(&address, there.unchanged())), user, server])
 }
 
 /// Takes a user's addresses on a server away.
