@@ -7,13 +7,16 @@ use culvert_bus::store::embedded::Embedded;
 use culvert_bus::store::{Store, write_id};
 use culvert_model::record::{Address, Job, Priority, Server, Work};
 use culvert_model::{Id, Kind, Role};
-use culvert_records::{BATCH, Bus, Guard, Query, Write, delete};
+use culvert_records::{BATCH, Bus, Guard, Query, Write, delete, insert, update};
 use culvert_wire::bus::Request;
 
 use crate::kit::process::Process;
 use crate::kit::proxy::{Moment, Proxy};
 use crate::kit::samples::{self, user};
 use crate::kit::{Stage, job, jobs, organization, until};
+
+/// When a job is due that nobody is to begin yet.
+const NEVER: u64 = u64::MAX / 4;
 
 /// A server, and users of its organisation.
 struct Scene {
@@ -127,6 +130,7 @@ async fn made_meanwhile() {
     assert_eq!(scene.held().await.into_iter().map(|held| held.id).collect::<BTreeSet<_>>(), kept);
 }
 
+/// More users are made all the time: those who were there get their addresses nevertheless, and then the others do. Whether
 /// they have none yet, or some of a former network.
 #[tokio::test(flavor = "multi_thread")]
 async fn more_to_do_meanwhile() {
@@ -179,4 +183,38 @@ async fn the_server_is_deleted_before_a_single_address() {
     proxy.go();
     scene.left(0).await;
     assert_eq!(scene.held().await, []);
+}
+
+/// While a server is moved, nobody gets an address, and no job waits for that: the move's end gives them, well or not.
+#[tokio::test(flavor = "multi_thread")]
+async fn made_during_a_move() {
+    for cancelled in [false, true] {
+        let scene = Scene::of(2).await;
+        let [old, new] = [scene.server.network, "10.80.0.0/20".parse().expect("a network")];
+        scene.give(scene.users[0], 2).await;
+        let mut server = scene.api.get::<Server>(scene.server.id).await.expect("the bus answers").expect("it is there");
+        server.record.network_lock = Some("move".into());
+        let work = Work::AssignPool { server: scene.server.id, old, new };
+        let moving = Job { not_before: NEVER, ..job("move", work, Priority::High) };
+        let single = Work::AssignAddress { server: scene.server.id, user: scene.users[1] };
+        let writes = vec![
+            update(&server.record, server.unchanged()),
+            insert(&moving),
+            insert(&job("one", single, Priority::Normal)),
+        ];
+        scene.api.write(writes).await.expect("nobody else writes it");
+        scene.assign_all().await;
+        let _queue = Process::start(&scene.stage.socket(Role::Queue));
+        scene.left(1).await;
+        assert_eq!(scene.held().await.len(), 1, "nobody got one");
+        let mut moving = scene.api.get::<Job>("move").await.expect("the bus answers").expect("it was not begun");
+        (moving.record.not_before, moving.record.cancelled) = (0, cancelled);
+        scene.api.update(&mut moving).await.expect("nobody else writes it");
+        scene.left(0).await;
+        let server = scene.api.get::<Server>(scene.server.id).await.expect("the bus answers").expect("it is there");
+        let network = if cancelled { old } else { new };
+        assert_eq!((server.record.network, server.record.network_lock), (network, None));
+        let held: Vec<_> = scene.held().await.iter().filter_map(|held| held.within(network)).collect();
+        assert_eq!(held.len(), 2, "{held:?}");
+    }
 }
