@@ -38,6 +38,8 @@ pub struct Claimed {
     epochs: watch::Receiver<Option<u64>>,
     /// Writes of the result that are not written yet.
     waiting: Vec<Write>,
+    /// On what they depend besides, as long as they are not the last batch.
+    condition: Option<Write>,
     /// Hears of each batch of them that is.
     headway: watch::Sender<()>,
     /// When it was last written down how far that is.
@@ -47,7 +49,8 @@ pub struct Claimed {
 impl Claimed {
     /// This job, held under these epochs.
     pub fn new(desk: Arc<Desk>, job: Stored<Job>, epochs: watch::Receiver<Option<u64>>) -> Self {
-        Self { desk, job, epochs, waiting: Vec::new(), headway: watch::Sender::new(()), told: None }
+        let headway = watch::Sender::new(());
+        Self { desk, job, epochs, waiting: Vec::new(), condition: None, headway, told: None }
     }
 
     /// Hears of each part of the result that is written.
@@ -80,8 +83,8 @@ impl Claimed {
         }
     }
 
-    /// The result, if there is one, and the job's removal: all or none, and only while the job is ours. What the work put
-    /// before, or doesn't fit into one batch, comes before, under the same guard.
+    /// The result, if there is one, and the job's removal: all or none, and only while the job is ours and nobody changed
+    /// it. What the work put before, or doesn't fit into one batch, comes before, while it is ours.
     pub async fn finish(&mut self, made: Option<&[Made]>) -> Result<(), Trouble> {
         loop {
             match self.try_finish(made).await {
@@ -93,8 +96,9 @@ impl Claimed {
     }
 
     async fn try_finish(&mut self, made: Option<&[Made]>) -> Result<(), Trouble> {
-        let guard = self.guard().await;
+        let ours = self.ours().await;
         self.waiting.clear();
+        self.condition = None;
         if let Some(made) = made {
             let writes = work::writes(self, made).await?;
             // They stay together, and with the job's removal, if they fit into one batch.
@@ -102,36 +106,60 @@ impl Claimed {
             self.put(writes, None).await?;
         }
         let mut last = mem::take(&mut self.waiting);
-        // What was written before may have told how far it is.
-        last.push(delete::<Job>(self.id(), Guard { revision: Some(self.job.revision), ..guard }));
+        // As it was when the work began, but for how far it is: whoever changed it since wants it to be looked at again.
+        last.push(delete::<Job>(self.id(), Guard { revision: Some(self.job.revision), ..ours }));
         self.desk.bus.write(last).await.map(drop).map_err(Trouble::Unwritten)
     }
 
+    /// What is put from now on is written only on this condition. The last batch has its own, among the writes.
+    pub fn only_if(&mut self, condition: Write) {
+        self.condition = Some(condition);
+    }
+
     /// Takes on writes of the result. As soon as there are more than fit into one batch, the first are written, while the
-    /// job is ours; with them, now and then, how far it is.
+    /// job is ours; and, now and then, how far it is.
     pub async fn put(&mut self, writes: Vec<Write>, progress: Option<Progress>) -> Result<(), Trouble> {
         self.waiting.extend(writes);
         self.flush(BATCH - 1, progress).await
     }
 
+    /// Writes this and all that was put before, while the job is ours: for what others are to see before the work goes on.
+    pub async fn put_at_once(&mut self, writes: Vec<Write>) -> Result<(), Trouble> {
+        self.waiting.extend(writes);
+        self.flush(0, None).await
+    }
+
     /// Writes until so many are left at most.
     async fn flush(&mut self, left: usize, progress: Option<Progress>) -> Result<(), Trouble> {
         while self.waiting.len() > left {
-            let guard = self.guard().await;
-            let mut batch: Vec<_> = self.waiting.drain(..self.waiting.len().min(BATCH - 1)).collect();
-            let tells = progress.is_some() && self.told.is_none_or(|told| told.elapsed() >= TELL);
-            let job = Job { progress: progress.or(self.job.record.progress), ..self.job.record.clone() };
-            batch.push(match tells {
-                true => update(&job, guard),
-                false => Write::Check { kind: Kind::Job, id: self.id().into(), guard },
-            });
-            let revisions = self.desk.bus.write(batch).await.map_err(Trouble::Unwritten)?;
-            if tells {
-                self.told = Some(Instant::now());
+            let ours = self.ours().await;
+            let mut batch: Vec<_> = self.condition.clone().into_iter().collect();
+            let room = BATCH - 1 - batch.len();
+            batch.extend(self.waiting.drain(..self.waiting.len().min(room)));
+            batch.push(Write::Check { kind: Kind::Job, id: self.id().into(), guard: ours });
+            self.desk.bus.write(batch).await.map_err(Trouble::Unwritten)?;
+            self.headway.send_replace(());
+            self.tell(progress).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes down, now and then, how far it is.
+    async fn tell(&mut self, progress: Option<Progress>) -> Result<(), Trouble> {
+        if progress.is_none() || self.told.is_some_and(|told| told.elapsed() < TELL) {
+            return Ok(());
+        }
+        self.told = Some(Instant::now());
+        let job = Job { progress, ..self.job.record.clone() };
+        let guard = self.guard().await;
+        match self.desk.bus.write(vec![update(&job, guard)]).await {
+            Ok(revisions) => {
                 self.job.record = job;
                 self.job.revision = revisions.last().copied().unwrap_or_default();
             }
-            self.headway.send_replace(());
+            // Somebody changed it, which the last batch heeds.
+            Err(Failure::Refused { why: Refusal::Stale { .. }, .. }) => {}
+            Err(failure) => return Err(Trouble::Unwritten(failure)),
         }
         Ok(())
     }
@@ -166,15 +194,20 @@ impl Claimed {
         }
     }
 
-    /// On the condition that the job is as we know it and ours. Waits while the lease has run out and is being asked for.
+    /// On the condition that the job is as we know it and ours.
     async fn guard(&mut self) -> Guard {
+        Guard { revision: Some(self.job.revision), ..self.ours().await }
+    }
+
+    /// On the condition that the job is ours. Waits while the lease has run out and is being asked for.
+    async fn ours(&mut self) -> Guard {
         let epoch = match self.epochs.wait_for(Option::is_some).await {
             Ok(epoch) => *epoch,
             // The hold is kept as long as this.
             Err(_) => None,
         };
         let claim = epoch.map(|epoch| Claim { owner: self.desk.owner.clone(), epoch });
-        Guard { revision: Some(self.job.revision), claim }
+        Guard { revision: None, claim }
     }
 
     /// After a write that was not done, or perhaps: looks what became of the job, so that it can be tried again.

@@ -66,10 +66,12 @@ pub async fn look(desk: &Desk, job: &Job) -> Result<Need, Trouble> {
         Work::Certificate { organization, purpose } => certificate::look(desk, *organization, *purpose).await,
         Work::DhParams { bits } => dh::look(desk, job, *bits).await,
         Work::Users { organization, users } => users::look(desk, *organization, users).await,
-        Work::AssignAddresses { server } | Work::AssignAddress { server, .. } => addresses::look(desk, *server).await,
-        Work::AssignPool { .. } | Work::UnassignAddress { .. } => Ok(Need::Make(Vec::new())),
+        Work::AssignPool { .. }
+        | Work::AssignAddresses { .. }
+        | Work::AssignAddress { .. }
+        | Work::UnassignAddress { .. }
+        | Work::Crl { .. } => Ok(Need::Make(Vec::new())),
         Work::Renew { certificate, .. } => renew::look(desk, *certificate).await,
-        Work::Crl { .. } => Ok(Need::Make(Vec::new())),
         _ => Err(Trouble::Failed("This kind of work is not known here.".into())),
     }
 }

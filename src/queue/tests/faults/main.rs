@@ -10,9 +10,11 @@ mod kit;
 mod work;
 
 // Tests are begun by their names: the longest is the first, so that the others run beside it.
+mod addresses;
 mod adversity;
 mod bulk;
 mod kills;
 mod moving;
 mod poison;
+mod rivals;
 mod trouble;

@@ -18,7 +18,7 @@ use crate::kit::mongod::ReplicaSet;
 use crate::kit::process::Process;
 use crate::kit::proxy::{Moment, Proxy};
 use crate::kit::samples::{self, user};
-use crate::kit::{Stage, organization};
+use crate::kit::{Stage, organization, until};
 
 const NETWORKS: [&str; 2] = ["10.40.0.0/14", "10.64.0.0/14"];
 
@@ -129,6 +129,33 @@ async fn killed_behind_the_last_batch() {
     assert_eq!(scene.record().await.network.to_string(), NETWORKS[1]);
     let _next = Process::start(&scene.stage.socket(Role::Queue));
     scene.until(|server| server.network_lock.is_none()).await;
+    scene.moved().await;
+}
+
+/// One that was given up, so that its server is not locked any more, and is tried again: the server is locked before
+/// anything else, and nobody else's network is taken away, not even one that somebody got meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn tried_again() {
+    let scene = Scene::new(Stage::embedded(), 10).await;
+    let [old, new] = NETWORKS.map(|network| network.parse().expect("a network"));
+    let work = Work::AssignPool { server: scene.server, old, new };
+    scene.api.insert(&Job::new("move".into(), work, Priority::High, 0)).await.expect("a new job");
+    let mut held = false;
+    let proxy = Proxy::start(&scene.stage.socket(Role::Queue), move |request| {
+        let reads = matches!(request, Request::Find(find) if find.kind == Kind::Address);
+        (reads && !std::mem::replace(&mut held, true)).then_some(Moment::Before)
+    });
+    let _queue = Process::start(&proxy.socket);
+    proxy.reached().await;
+    assert_eq!(scene.record().await.network_lock.as_deref(), Some("move"));
+    let other = Server { network: "10.65.0.0/16".parse().expect("a network"), ..samples::server(&[]) };
+    scene.api.insert(&other).await.expect("a new server");
+    proxy.go();
+    let error = until("it to fail", async || scene.job().await.expect("it is not done").error).await;
+    assert!(error.contains("belongs to another server"), "{error}");
+    assert_eq!(scene.record().await.network, old);
+    scene.api.delete::<Server>(other.id).await.expect("it is there");
+    scene.until(|server| server.network == new && server.network_lock.is_none()).await;
     scene.moved().await;
 }
 

@@ -13,12 +13,12 @@ use std::net::Ipv4Addr;
 
 use culvert_model::network::{free, usable};
 use culvert_model::record::{Address, Job, JobState, Priority, Progress, Server, User, Work};
-use culvert_model::{Id, Kind, Record};
-use culvert_records::{BATCH, Guard, Pages, Query, Write, delete, insert, update};
+use culvert_model::{Id, Kind};
+use culvert_records::{BATCH, Failure, Guard, Pages, Query, Stored, Write, delete, insert, update};
 pub use moving::{give_up_move, move_all};
 use plan::Roster;
 
-use super::{Need, Trouble};
+use super::Trouble;
 use crate::Desk;
 use crate::claimed::Claimed;
 
@@ -27,14 +27,6 @@ const TRIES: u64 = 8;
 
 /// For so long, users who were made are gathered before they get their addresses, milliseconds.
 const GATHER: u64 = 1_000;
-
-/// Nobody gets an address while the server is being moved into another network.
-pub async fn look(desk: &Desk, server: Id) -> Result<Need, Trouble> {
-    match desk.bus.get::<Server>(server).await? {
-        Some(server) => unmoving(desk, &server.record).await.map(|()| Need::Make(Vec::new())),
-        None => Ok(Need::Nothing("the server is gone")),
-    }
-}
 
 /// The job that does [`assign_all`], or has whoever is doing it look again.
 pub async fn assign_soon(desk: &Desk, server: Id) -> Result<Write, Trouble> {
@@ -48,13 +40,20 @@ pub async fn assign_soon(desk: &Desk, server: Id) -> Result<Write, Trouble> {
 /// ended, well or not.
 pub async fn assign_all(claimed: &mut Claimed, id: Id) -> Result<Vec<Write>, Trouble> {
     let desk = claimed.desk.clone();
-    let Some(stored) = desk.bus.get::<Server>(id).await? else { return Ok(Vec::new()) };
-    unmoving(&desk, &stored.record).await?;
+    let Some(stored) = settled(&desk, id).await? else { return Ok(Vec::new()) };
+    let unchanged = Write::Check { kind: Kind::Server, id: id.to_string(), guard: stored.unchanged() };
+    // Who deletes the server takes its addresses away after that; who attaches an organisation wants its users to have some.
+    claimed.only_if(unchanged.clone());
     let mut roster = Roster::new(&stored.record, members(&desk, &stored.record.organizations).await?);
     let (mut done, mut of) = (0, 0);
     let mut pages = held(&desk, id);
     while let Some(page) = pages.next().await? {
         of += page.len() as u64;
+        for user in roster.strangers(&page) {
+            if may_connect(&desk, &stored.record, user).await? {
+                roster.admit(user);
+            }
+        }
         claimed.put(roster.read(&page), None).await?;
     }
     let (used, mut settling) = roster.close();
@@ -76,16 +75,14 @@ pub async fn assign_all(claimed: &mut Claimed, id: Id) -> Result<Vec<Write>, Tro
     }
     let unlocked = Server { network_lock: None, ..stored.record.clone() };
     Ok(vec![match unlocked == stored.record {
-        // Who attaches an organisation meanwhile wants its users to have addresses, too.
-        true => Write::Check { kind: Kind::Server, id: stored.record.id(), guard: stored.unchanged() },
+        true => unchanged,
         false => update(&unlocked, stored.unchanged()),
     }])
 }
 
 /// Gives one user an address, if the user may connect to the server and has none.
 pub async fn assign(desk: &Desk, id: Id, user: Id) -> Result<Vec<Write>, Trouble> {
-    let Some(server) = desk.bus.get::<Server>(id).await? else { return Ok(Vec::new()) };
-    unmoving(desk, &server.record).await?;
+    let Some(server) = settled(desk, id).await? else { return Ok(Vec::new()) };
     let member = desk.bus.get::<User>(user).await?;
     if !member.is_some_and(|user| server.record.organizations.contains(&user.record.organization)) {
         return Ok(Vec::new());
@@ -99,9 +96,10 @@ pub async fn assign(desk: &Desk, id: Id, user: Id) -> Result<Vec<Write>, Trouble
         return Err(Trouble::Failed(format!("All addresses of the network {network} are given away.")));
     };
     let address = Address::new(id, user, 0, address);
-    // The user must still be there: who deletes one takes the addresses away before.
-    let check = Write::Check { kind: Kind::User, id: user.to_string(), guard: Guard::default() };
-    Ok(vec![there.map_or_else(|| insert(&address), |there| update(&address, there.unchanged())), check])
+    // Both must still be there: who deletes one takes the addresses away before, or after that.
+    let user = Write::Check { kind: Kind::User, id: user.to_string(), guard: Guard::default() };
+    let server = Write::Check { kind: Kind::Server, id: id.to_string(), guard: server.unchanged() };
+    Ok(vec![there.map_or_else(|| insert(&address), |there| update(&address, there.unchanged())), user, server])
 }
 
 /// Takes a user's addresses on a server away.
@@ -140,14 +138,23 @@ pub async fn attached(desk: &Desk, organization: Id) -> Result<Vec<Id>, Trouble>
     Ok(all.filter(|server| server.organizations.contains(&organization)).map(|server| server.id).collect())
 }
 
-/// Unless the server is being moved into another network.
-async fn unmoving(desk: &Desk, server: &Server) -> Result<(), Trouble> {
-    let Some(lock) = &server.network_lock else { return Ok(()) };
-    match desk.bus.get::<Job>(lock).await? {
-        Some(job) if job.record.state == JobState::Open && !job.record.cancelled => {
-            Err(Trouble::NotYet("The server is being moved into another network."))
-        }
-        _ => Ok(()),
+/// The server, unless it is gone or is being moved into another network: nobody gets an address meanwhile, and however the
+/// move ends, [`assign_all`] gives them then.
+async fn settled(desk: &Desk, server: Id) -> Result<Option<Stored<Server>>, Trouble> {
+    let Some(stored) = desk.bus.get::<Server>(server).await? else { return Ok(None) };
+    let Some(lock) = &stored.record.network_lock else { return Ok(Some(stored)) };
+    let moving = desk.bus.get::<Job>(lock).await?;
+    let moving = moving.is_some_and(|job| job.record.state == JobState::Open && !job.record.cancelled);
+    Ok((!moving).then_some(stored))
+}
+
+/// Whether an address may be the user's, who was not found among the members: one may have been made since then, and of
+/// whom nobody can read, nobody knows.
+async fn may_connect(desk: &Desk, server: &Server, user: Id) -> Result<bool, Trouble> {
+    match desk.bus.get::<User>(user).await {
+        Ok(found) => Ok(found.is_some_and(|user| server.organizations.contains(&user.record.organization))),
+        Err(Failure::Invalid(_)) => Ok(true),
+        Err(failure) => Err(failure.into()),
     }
 }
 

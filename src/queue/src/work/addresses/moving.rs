@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use culvert_model::Id;
 use culvert_model::record::{Job, Priority, Progress, Server, Work};
-use culvert_records::{BATCH, Query, Write, update};
+use culvert_records::{BATCH, Failure, Query, Stored, Write, update};
 use ipnet::Ipv4Net;
 
 use super::held;
@@ -14,25 +14,67 @@ use crate::Desk;
 use crate::claimed::Claimed;
 use crate::work::Trouble;
 
-/// Moves a server into another network.
+/// Moves a server into another network, unless another has that by then.
+///
+/// Several may want it at the same time. Each locks its server before it looks at the others, so of any two at least one
+/// sees the other's lock; and that one, when it is ready, writes the other's record, too, as it was seen. So the first to
+/// be ready has the network: the other's last batch is refused, since its server was written, and it looks again.
 pub async fn move_all(claimed: &mut Claimed, id: Id, [old, new]: [Ipv4Net; 2]) -> Result<Vec<Write>, Trouble> {
     let desk = claimed.desk.clone();
-    let Some(stored) = desk.bus.get::<Server>(id).await? else { return Ok(Vec::new()) };
-    let Server { network, online, ref network_lock, .. } = stored.record;
-    let job = claimed.id().to_owned();
-    // A job that was given up and is tried again has no lock any more.
-    let ours = network_lock.as_ref().is_none_or(|lock| *lock == job);
-    if network != old || online || !ours {
-        return Ok(Vec::new());
-    }
-    let others = desk.bus.list::<Server>(Query::by("by_name")).await?;
-    let overlaps = |other: Ipv4Net| other.contains(&new) || new.contains(&other);
-    if others.iter().any(|other| other.record.id != id && overlaps(other.record.network)) {
-        return Err(Trouble::Failed(format!("The network {new} belongs to another server by now.")));
-    }
+    let Some(stored) = locked(claimed, id, old).await? else {
+        return give_up_move(&desk, &claimed.job.record, id).await;
+    };
+    rivals(&desk, id, new).await?;
     stage(claimed, id, [old, new]).await?;
-    let moved = Server { network: new, network_lock: Some(job), ..stored.record.clone() };
-    Ok(vec![update(&moved, stored.unchanged()), assign_now(&desk, id).await?])
+    let moved = Server { network: new, ..stored.record.clone() };
+    let mut writes = vec![update(&moved, stored.unchanged()), assign_now(&desk, id).await?];
+    let rivals = rivals(&desk, id, new).await?;
+    writes.extend(rivals.iter().map(|rival| update(&rival.record, rival.unchanged())));
+    Ok(writes)
+}
+
+/// The server, locked for this job. A job that was given up and is tried again has no lock any more. None, if there is
+/// nothing to move.
+async fn locked(claimed: &mut Claimed, id: Id, old: Ipv4Net) -> Result<Option<Stored<Server>>, Trouble> {
+    let desk = claimed.desk.clone();
+    loop {
+        let Some(stored) = desk.bus.get::<Server>(id).await? else { return Ok(None) };
+        let server = &stored.record;
+        if server.network != old || server.online {
+            return Ok(None);
+        }
+        match &server.network_lock {
+            Some(lock) => return Ok((lock == claimed.id()).then_some(stored)),
+            None => {
+                let locked = Server { network_lock: Some(claimed.id().into()), ..server.clone() };
+                claimed.put_at_once(vec![update(&locked, stored.unchanged())]).await?;
+            }
+        }
+    }
+}
+
+/// The other servers that are perhaps being moved into this network, or one that overlaps with it. Fails if another has
+/// such a network already.
+async fn rivals(desk: &Desk, id: Id, new: Ipv4Net) -> Result<Vec<Stored<Server>>, Trouble> {
+    let overlaps = |other: Ipv4Net| other.contains(&new) || new.contains(&other);
+    let mut rivals = Vec::new();
+    let mut pages = desk.bus.pages::<Server>(Query::all());
+    while let Some(page) = pages.next().await? {
+        for other in page.into_iter().filter(|other| other.record.id != id) {
+            if overlaps(other.record.network) {
+                return Err(Trouble::Failed(format!("The network {new} belongs to another server by now.")));
+            }
+            let Some(lock) = &other.record.network_lock else { continue };
+            match desk.bus.get::<Job>(lock).await {
+                Ok(Some(Stored { record: Job { work: Work::AssignPool { new: theirs, .. }, .. }, .. }))
+                    if !overlaps(theirs) => {}
+                // A job that is gone may have ended just now, and its server be where we want to go.
+                Ok(_) | Err(Failure::Invalid(_)) => rivals.push(other),
+                Err(failure) => return Err(failure.into()),
+            }
+        }
+    }
+    Ok(rivals)
 }
 
 /// Writes beside each address the one that it becomes.

@@ -29,6 +29,16 @@ impl Roster {
         Self { server: server.id, network: server.network, members, used: BTreeSet::new(), next: BTreeSet::new() }
     }
 
+    /// Whose addresses these are, as far as they are not among those who are to have one.
+    pub fn strangers(&self, held: &[Stored<Address>]) -> BTreeSet<Id> {
+        held.iter().map(|held| held.record.user).filter(|user| !self.members.contains_key(user)).collect()
+    }
+
+    /// One more is to have an address.
+    pub fn admit(&mut self, user: Id) {
+        self.members.entry(user).or_default();
+    }
+
     /// The first reading: takes in who has what, and takes away what is nobody's.
     pub fn read(&mut self, held: &[Stored<Address>]) -> Vec<Write> {
         let mut writes = Vec::new();
