@@ -1,14 +1,20 @@
 //! The cluster's own settings, which the contract's settings document has no place for.
 
+use std::time::Duration;
+
 use culvert_contract::body::ClusterChange;
 use culvert_contract::reply;
 use culvert_model::record::Settings;
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 
 use crate::answer::{Answer, No};
 use crate::api::Api;
 use crate::caller::Caller;
 use crate::{server, user};
+
+/// How long whoever changes the settings waits for servers to get what they lack by the new ones.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// The settings as they are shown.
 ///
@@ -45,8 +51,16 @@ pub async fn update(api: &Api, caller: &Caller, change: &ClusterChange) -> Answe
     let edit = |settings: &mut Settings| apply(settings, change);
     let (settings, ()) = api.change::<Settings, ()>(Settings::ID, "settings", edit).await?;
     api.note(format!("The cluster's settings were changed by {}.", caller.admin.username)).await;
-    server::provide_all(api, &settings).await?;
+    // The settings are changed, whatever comes of this. What takes long goes on.
+    let _ = timeout(PATIENCE, tokio::spawn(provide(api.clone(), settings.clone()))).await;
     Ok(show(&settings))
+}
+
+/// Gets servers what they lack by these settings. One that still lacks something shows why.
+async fn provide(api: Api, settings: Settings) {
+    if let Err(no) = server::provide_all(&api, &settings).await {
+        tracing::warn!(why = %no.text, "not all servers got the parameters that they lack");
+    }
 }
 
 fn apply(settings: &mut Settings, change: &ClusterChange) -> Answer<()> {

@@ -53,11 +53,14 @@ async fn cluster(api: &Api, page: &mut Page) -> Answer<()> {
 async fn jobs(api: &Api, page: &mut Page) -> Answer<()> {
     let now = api.now().await?;
     let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
-    let mut oldest = 0;
+    let (mut oldest, mut longest) = (0, 0);
     for found in job::all(api).await? {
         let state = job::state(&found);
         if state == JobState::Waiting && found.record.not_before <= now {
             oldest = oldest.max(now.saturating_sub(found.record.created));
+        }
+        if let Some(begun) = found.record.begun.filter(|_| found.held_for() > 0) {
+            longest = longest.max(now.saturating_sub(begun));
         }
         let work = serde_json::to_value(&found.record.work).unwrap_or_default();
         *counts.entry((word(&work["what"]), word(state))).or_default() += 1;
@@ -66,6 +69,8 @@ async fn jobs(api: &Api, page: &mut Page) -> Answer<()> {
     page.family("culvert_jobs", "gauge", "Jobs by what is to be done and where they are.", counts);
     let about = "Age of the oldest job that could be begun, and was not.";
     page.gauge("culvert_jobs_oldest_waiting_seconds", about, seconds(oldest));
+    let about = "How long the attempt at a job has been going on that is going on for longest.";
+    page.gauge("culvert_jobs_longest_running_seconds", about, seconds(longest));
     Ok(())
 }
 

@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use culvert_contract::body::Renewal;
 use culvert_contract::reply;
-use culvert_jobs::enqueue;
-use culvert_model::record::{Certificate, CertificateState, Job, JobState, Organization, Priority, Server, User, Work};
+use culvert_jobs::demand;
+use culvert_model::record::{
+    Certificate, CertificateState, Job, JobState, Organization, Priority, Reason, Revocation, Server, User, Work,
+};
 use culvert_model::{Id, Kind, Millis};
-use culvert_records::{Failure, Key, Query};
+use culvert_records::{BATCH, Failure, Key, Query};
+use culvert_revocation::revocations;
 
 use crate::answer::{Answer, No};
 use crate::api::Api;
+use crate::caller::Caller;
 use crate::user;
 
 /// How long who fetches a profile waits for a new certificate: an RSA key takes a second or two. After that the old one
@@ -20,6 +24,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// How many certificates are looked at at a time: the first that end are seldom in a pool.
 const PAGE: u16 = 20;
 
+/// How often revocations are tried anew while others write the same records.
+const TRIES: usize = 10;
+
 const DAY: Millis = 24 * 3600 * 1000;
 
 /// Has a user's certificate renewed.
@@ -27,24 +34,29 @@ const DAY: Millis = 24 * 3600 * 1000;
 /// # Errors
 ///
 /// There is no such user, or the store can't be reached.
-pub async fn user(api: &Api, organization: Id, id: Id, how: &Renewal) -> Answer<reply::Renewal> {
+pub async fn user(api: &Api, caller: &Caller, organization: Id, id: Id, how: &Renewal) -> Answer<reply::Renewal> {
+    user::find(api, organization, id).await?;
+    revoke(api, organization, Query::by("by_subject").equal(id), how).await?;
     let user = user::find(api, organization, id).await?.record;
     let renewing = renew(api, vec![user.certificate], how, Priority::Normal).await?;
-    api.note(format!("The certificate of user {} is being renewed.", user.name)).await;
+    note(api, caller, &format!("The certificate of user {} is", user.name), how).await;
     Ok(renewing)
 }
 
-/// Has the certificates of all users of an organisation renewed, without haste: a job for each.
+/// Has the certificates of all users of an organisation renewed, a job for each: without haste, unless what there is is not
+/// to be used any more.
 ///
 /// # Errors
 ///
 /// There is no such organisation, or the store can't be reached.
-pub async fn organization(api: &Api, id: Id, how: &Renewal) -> Answer<reply::Renewal> {
+pub async fn organization(api: &Api, caller: &Caller, id: Id, how: &Renewal) -> Answer<reply::Renewal> {
     let organization = user::organization(api, id).await?;
+    revoke(api, id, Query::by("by_pool").equal(id).equal("client").equal("taken"), how).await?;
     let users = api.bus.list::<User>(Query::by("by_organization").equal(id)).await?;
     let certificates = users.into_iter().map(|user| user.record.certificate).collect();
-    let renewing = renew(api, certificates, how, Priority::Low).await?;
-    api.note(format!("The certificates of all users of organization {} are being renewed.", organization.name)).await;
+    let priority = if how.immediate || how.compromised { Priority::Normal } else { Priority::Low };
+    let renewing = renew(api, certificates, how, priority).await?;
+    note(api, caller, &format!("The certificates of all users of organization {} are", organization.name), how).await;
     Ok(renewing)
 }
 
@@ -53,34 +65,75 @@ pub async fn organization(api: &Api, id: Id, how: &Renewal) -> Answer<reply::Ren
 /// # Errors
 ///
 /// There is no such server, it has no certificate, or the store can't be reached.
-pub async fn server(api: &Api, id: Id, how: &Renewal) -> Answer<reply::Renewal> {
-    let server = api.have::<Server>(id, "server").await?.record;
-    let certificate = server.certificate.ok_or_else(no_certificate)?;
+pub async fn server(api: &Api, caller: &Caller, id: Id, how: &Renewal) -> Answer<reply::Renewal> {
+    let certificate = of(api, id).await?.1;
+    if let Some(old) = api.bus.get::<Certificate>(certificate).await? {
+        revoke(api, old.record.organization, Query::by("by_subject").equal(old.record.subject), how).await?;
+    }
+    let (server, certificate) = of(api, id).await?;
     let renewing = renew(api, vec![certificate], how, Priority::Normal).await?;
-    api.note(format!("The certificate of server {} is being renewed.", server.name)).await;
+    note(api, caller, &format!("The certificate of server {} is", server.name), how).await;
     Ok(renewing)
 }
 
-fn no_certificate() -> No {
-    No::bad("server_no_certificate", "The server has no certificate: attach an organization first.")
+/// A server with its certificate.
+async fn of(api: &Api, id: Id) -> Answer<(Server, Id)> {
+    let server = api.have::<Server>(id, "server").await?.record;
+    let none = || No::bad("server_no_certificate", "The server has no certificate: attach an organization first.");
+    let certificate = server.certificate.ok_or_else(none)?;
+    Ok((server, certificate))
+}
+
+/// Tells administrators whose certificates are renewed, for whom, and what becomes of what there was.
+async fn note(api: &Api, caller: &Caller, whose: &str, how: &Renewal) {
+    let rest = match how {
+        Renewal { compromised: true, .. } => {
+            " Keys may be in wrong hands (compromised): all that there was is revoked."
+        }
+        Renewal { immediate: true, .. } => " What there was is revoked as soon as it is replaced.",
+        _ => "",
+    };
+    api.note(format!("{whose} being renewed, as {} wants it.{rest}", caller.admin.username)).await;
+}
+
+/// Revokes what these are, if their keys may be in wrong hands: whoever has such a key is not to have it for as long as
+/// new ones take. To be done before it is read what is to be renewed: what is made in between is not among these, or is
+/// renewed, too.
+async fn revoke(api: &Api, organization: Id, these: Query, how: &Renewal) -> Answer<()> {
+    if !how.compromised {
+        return Ok(());
+    }
+    let now = api.now().await?;
+    let all = api.bus.list::<Certificate>(these).await?;
+    let all: Vec<&Certificate> = all.iter().map(|stored| &stored.record).collect();
+    // With the job that signs the list.
+    for some in all.chunks(BATCH - 1) {
+        let mut tries = 1;
+        loop {
+            let writes = revocations(&api.bus, organization, some, Reason::KeyCompromise, now).await?;
+            if writes.is_empty() {
+                break;
+            }
+            match api.bus.write(writes).await {
+                // Others revoke at the same time, or the list is being signed.
+                Err(Failure::Refused { .. }) if tries < TRIES => tries += 1,
+                done => break drop(done?),
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn renew(api: &Api, certificates: Vec<Id>, how: &Renewal, priority: Priority) -> Answer<reply::Renewal> {
+    let Renewal { immediate, compromised } = *how;
     let now = api.now().await?;
     let renewing = certificates.len() as u64;
-    let jobs: Vec<Job> = certificates.iter().map(|one| Job::new(key(*one), work(*one, how), priority, now)).collect();
-    let done = enqueue(&api.bus, jobs).await?;
-    if (how.immediate || how.compromised) && done.there > 0 {
-        for certificate in certificates {
-            hasten(api, certificate, how).await?;
-        }
-    }
+    let job = |certificate| {
+        let work = Work::Renew { certificate, immediate: immediate || compromised, compromised };
+        Job::new(key(certificate), work, priority, now)
+    };
+    demand(&api.bus, certificates.into_iter().map(job).collect()).await?;
     Ok(reply::Renewal { renewing })
-}
-
-const fn work(certificate: Id, how: &Renewal) -> Work {
-    let Renewal { immediate, compromised } = *how;
-    Work::Renew { certificate, immediate: immediate || compromised, compromised }
 }
 
 /// The idempotency key of a certificate's renewal.
@@ -88,24 +141,8 @@ fn key(certificate: Id) -> String {
     format!("renew/{certificate}")
 }
 
-/// A renewal that was to leave the old certificate good for a while is to revoke it at once.
-async fn hasten(api: &Api, certificate: Id, how: &Renewal) -> Answer<()> {
-    for _ in 0..5 {
-        let Some(mut job) = api.bus.get::<Job>(key(certificate)).await? else { return Ok(()) };
-        if matches!(job.record.work, Work::Renew { compromised: true, .. }) {
-            return Ok(());
-        }
-        job.record.work = work(certificate, how);
-        match api.bus.update(&mut job).await {
-            // It was begun, or ended: look again.
-            Err(Failure::Refused { .. }) => {}
-            done => return Ok(done?),
-        }
-    }
-    Err(No::raced())
-}
-
-/// A user whose certificate ends soon gets a new one now: its profile is being fetched. The user as it is then.
+/// A user whose certificate ends soon, or is revoked, gets a new one now: its profile is being fetched. The user as it is
+/// then.
 ///
 /// # Errors
 ///
@@ -116,9 +153,10 @@ pub async fn in_time(api: &Api, organization: Id, id: Id) -> Answer<User> {
     let ca_ends = api.have::<Organization>(organization, "organization").await?.record.ca_expires;
     let now = api.now().await?;
     let Some(found) = api.bus.get::<Certificate>(user.certificate).await? else { return Ok(user) };
-    // One that ends with its CA would not live longer by being renewed.
     let lasting = found.record.expires > now + settings.expiry();
-    if lasting || ca_ends.is_some_and(|end| end < found.record.expires + DAY) {
+    // One that ends with its CA would not live longer by being renewed.
+    let no_longer = ca_ends.is_some_and(|end| end < found.record.expires + DAY);
+    if (lasting || no_longer) && !revoked(api, &found.record).await? {
         return Ok(user);
     }
     let mut watch = api.watch(&[Kind::User], PATIENCE);
@@ -131,6 +169,12 @@ pub async fn in_time(api: &Api, organization: Id, id: Id) -> Answer<User> {
             return Ok(after);
         }
     }
+}
+
+async fn revoked(api: &Api, certificate: &Certificate) -> Answer<bool> {
+    let Some(serial) = certificate.serial_number() else { return Ok(false) };
+    let id = Revocation::name(certificate.organization, &serial);
+    Ok(api.bus.get::<Revocation>(id).await?.is_some())
 }
 
 /// A user's certificates.

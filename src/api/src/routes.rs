@@ -266,14 +266,16 @@ handlers! {
     PoolList => |api, _| Ok(pool::list(api).await?.into());
     OrganizationCrl => |api, asked| Ok(crl::read(api, asked.path.0).await?.into());
     OrganizationRenew => |api, asked| {
-        Ok(renewal::organization(api, asked.path.0, &asked.body).await?.into())
+        Ok(renewal::organization(api, asked.caller()?, asked.path.0, &asked.body).await?.into())
     };
     UserCertificates => |api, asked| Ok(renewal::of_user(api, asked.path.0, asked.path.1).await?.into());
     UserRenew => |api, asked| {
-        Ok(renewal::user(api, asked.path.0, asked.path.1, &asked.body).await?.into())
+        Ok(renewal::user(api, asked.caller()?, asked.path.0, asked.path.1, &asked.body).await?.into())
     };
     ServerCertificates => |api, asked| Ok(renewal::of_server(api, asked.path.0).await?.into());
-    ServerRenew => |api, asked| Ok(renewal::server(api, asked.path.0, &asked.body).await?.into());
+    ServerRenew => |api, asked| {
+        Ok(renewal::server(api, asked.caller()?, asked.path.0, &asked.body).await?.into())
+    };
     ClusterRead => |api, _| Ok(cluster::read(api).await?.into());
     ClusterUpdate => |api, asked| Ok(cluster::update(api, asked.caller()?, &asked.body).await?.into());
 }

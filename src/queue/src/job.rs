@@ -250,7 +250,16 @@ impl Attempt<'_> {
             End::Over | End::Ours => Ok(()),
             End::Cancelled => {
                 tracing::info!(job = self.claimed.id(), "cancelled");
-                self.claimed.change(|_| Then::Remove).await
+                // It may have been wanted again since.
+                self.claimed
+                    .change(|job| {
+                        if job.cancelled {
+                            return Then::Remove;
+                        }
+                        ended(job);
+                        Then::Keep
+                    })
+                    .await
             }
             End::Left if !self.counted => Ok(()),
             // Being stopped is not the job's failure. What went down with it before may do so again.

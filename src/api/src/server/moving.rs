@@ -1,6 +1,7 @@
 //! Moving a server into another network. Where its users have addresses, the queue moves these: until that has ended the
 //! server is locked, and its network is the old one until they all are in the new one.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use culvert_contract::reply::{Background, Done};
@@ -27,9 +28,10 @@ pub async fn prepare(api: &Api, old: &Server, new: Server) -> Answer<(Server, Op
     if new.network == old.network {
         return Ok((new, None));
     }
-    let given = api.bus.count::<Address>(Query::by("by_address").equal(new.id)).await?;
-    fits(api, &new, given).await?;
-    if given == 0 {
+    let given = api.bus.list::<Address>(Query::by("by_address").equal(new.id)).await?;
+    let holders: Vec<Id> = given.into_iter().map(|held| held.record.user).collect();
+    fits(api, &new, &holders).await?;
+    if holders.is_empty() {
         return Ok((new, None));
     }
     let id = format!("network/{}/{}", new.id, random::word(16));
@@ -38,13 +40,18 @@ pub async fn prepare(api: &Api, old: &Server, new: Server) -> Answer<(Server, Op
     Ok((locked, Some(Job::new(id, work, Priority::High, api.now().await?))))
 }
 
-/// Whether the server's network has room for its users, of whom some may have several addresses and some none yet.
-async fn fits(api: &Api, server: &Server, given: u64) -> Answer<()> {
-    let mut users = 0;
+/// Whether the server's network has room for what is given to these, one of whom may have several addresses, and for an
+/// address for each user who has none yet.
+async fn fits(api: &Api, server: &Server, holders: &[Id]) -> Answer<()> {
+    let (given, having) = (holders.len() as u64, holders.iter().collect::<BTreeSet<_>>());
+    let (mut users, mut without) = (0_u64, 0_u64);
     for organization in &server.organizations {
-        users += api.bus.count::<User>(Query::by("by_organization").equal(*organization)).await?;
+        for user in api.bus.list::<User>(Query::by("by_organization").equal(*organization)).await? {
+            users += 1;
+            without += u64::from(!having.contains(&user.record.id));
+        }
     }
-    let (room, wanted) = (room(server.network), given.max(users));
+    let (room, wanted) = (room(server.network), given + without);
     if wanted <= room {
         return Ok(());
     }
@@ -53,8 +60,8 @@ async fn fits(api: &Api, server: &Server, given: u64) -> Answer<()> {
         None => "no network is large enough for that: detach an organization".into(),
     };
     let text = format!(
-        "The network {} has addresses for {room} clients, but {wanted} are needed: the server has {users} users, to \
-         whom {given} addresses are given. Nothing was changed: {advice}.",
+        "The network {} has addresses for {room} clients, but {wanted} are needed: {given} are given, and of the \
+         server's {users} users {without} have none yet. Nothing was changed: {advice}.",
         server.network
     );
     Err(No::field("network", "network_too_small", text))

@@ -58,6 +58,7 @@ fn show(found: Stored<Job>, now: Millis) -> reply::Job {
     let state = state(&found);
     let host = found.lease.as_ref().filter(|lease| lease.left > 0).map(|lease| lease.host);
     let mut job = found.record;
+    let begun = job.begun.filter(|_| host.is_some());
     if let Work::Users { users, .. } = &mut job.work {
         // Hundreds of jobs of a hundred users each are no list that anybody reads.
         users.clear();
@@ -72,6 +73,8 @@ fn show(found: Stored<Job>, now: Millis) -> reply::Job {
         not_before: job.not_before,
         deadline: job.deadline,
         attempts: job.attempts,
+        begun,
+        duration: begun.map(|begun| now.saturating_sub(begun)),
         progress: job.progress,
         preferred: job.preferred,
         host,

@@ -25,7 +25,12 @@ pub async fn put(stream: &mut OwnedWriteHalf, bytes: &[u8]) -> Option<()> {
 
 /// Stands between the api and its bus. Once the database is away, what is read is marked as remembered, and whatever
 /// needs the store is refused, as a bus without its database does.
-async fn between(listener: UnixListener, bus: std::path::PathBuf, away: Arc<AtomicBool>) {
+pub async fn between(
+    listener: UnixListener,
+    bus: std::path::PathBuf,
+    away: Arc<AtomicBool>,
+    needs: fn(&Request) -> bool,
+) {
     while let Ok((api, _)) = listener.accept().await {
         let bus = UnixStream::connect(&bus).await.expect("the bus listens");
         let ((mut calls, answers), (mut replies, mut bus)) = (api.into_split(), bus.into_split());
@@ -34,8 +39,7 @@ async fn between(listener: UnixListener, bus: std::path::PathBuf, away: Arc<Atom
         tokio::spawn(async move {
             while let Some(bytes) = frame(&mut calls).await {
                 let call: Call = decode(&bytes).expect("a call");
-                let needed = matches!(call.request, Request::Write { .. } | Request::Here | Request::Count(_));
-                if needed && gone.load(Relaxed) {
+                if needs(&call.request) && gone.load(Relaxed) {
                     let refused = Answer { number: call.number, reply: Err(Fault::Unavailable) };
                     put(&mut *refusals.lock().await, &encode(&refused).expect("it has a form")).await?;
                 } else {
@@ -63,7 +67,8 @@ async fn what_is_read_without_the_database_is_marked_and_what_writes_is_put_off(
     let mut world = World::new().await;
     let away = Arc::new(AtomicBool::new(false));
     let gone = away.clone();
-    world.between(move |listener, bus| between(listener, bus, gone)).await;
+    let needs = |request: &Request| matches!(request, Request::Write { .. } | Request::Here | Request::Count(_));
+    world.between(move |listener, bus| between(listener, bus, gone, needs)).await;
     let console = world.log_in().await;
     let fresh = world.get(&console, "/organization").await;
     assert!(fresh.status == 200 && !fresh.headers.contains_key("culvert-cached"), "{fresh:?}");

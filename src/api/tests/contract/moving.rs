@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
+use culvert_model::network::free;
 use culvert_model::record::{Address, NewUser, Server};
 use culvert_model::{Id, Kind};
 use culvert_records::{BATCH, Query, insert};
@@ -164,16 +165,23 @@ async fn one_that_is_too_small_is_refused() {
     assert!(answer.text().contains("choose a /23 or larger"), "{}", answer.text());
     assert_eq!(scene.settled("10.50.0.0/22").await, before);
 
-    // Who is still to get an address counts, too.
-    let organization = scene.record().await.organizations[0];
-    let more: Vec<_> = (0..10).map(|_| insert(&user().user(organization, Id::new()))).collect();
-    scene.world.api.bus.write(more).await.expect("they are new");
+    // Who is still to get an address counts, too, beside those who have several.
+    let server = scene.record().await;
+    let new: Vec<_> = (0..5).map(|_| insert(&user().user(server.organizations[0], Id::new()))).collect();
+    scene.world.api.bus.write(new).await.expect("they are new");
+    let used = before.values().copied().collect();
+    let second = free(server.network, &used)
+        .zip(before.keys())
+        .take(5)
+        .map(|(address, user)| Address::new(server.id, *user, 1, address));
+    let second: Vec<_> = second.map(|address| insert(&address)).collect();
+    scene.world.api.bus.write(second).await.expect("they are new");
     let answer = scene.put("10.60.0.0/23").await;
     assert_eq!(answer.bad(400), "network_too_small");
     let text = answer.text();
-    assert!(text.contains("509 clients, but 510 are needed: the server has 510 users, to whom 500"), "{text}");
+    assert!(text.contains("509 clients, but 510 are needed: 505 are given, and of the server's 505 users 5"), "{text}");
     assert!(text.contains("choose a /22 or larger"), "{text}");
-    assert_eq!(scene.settled("10.50.0.0/22").await, before);
+    assert_eq!(scene.record().await, server);
 }
 
 #[tokio::test(flavor = "multi_thread")]

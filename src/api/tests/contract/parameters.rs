@@ -1,10 +1,15 @@
 //! Servers with Diffie-Hellman parameters of their own.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use culvert_model::record::{DhParams, Job, JobState, Priority, Server, Work};
-use culvert_model::{Bytes, Id, Role};
-use culvert_records::{Query, delete, insert, update};
+use culvert_model::{Bytes, Id, Kind, Role};
+use culvert_records::{Query, Write, delete, insert, update};
+use culvert_wire::bus::Request;
 use serde_json::{Value, json};
 
+use crate::away::between;
 use crate::kit::{Console, World, until};
 use crate::pools::ways;
 
@@ -154,6 +159,27 @@ async fn all_servers_get_some_when_the_settings_say_so() {
         assert_eq!(shown(&world, &console, server).await.0, "pending");
         assert_eq!(jobs.iter().filter(|job| job.record.reserved.as_ref() == Some(server)).count(), 1);
     }
+}
+
+/// That a server could not be written does not mean that the settings are as before.
+#[tokio::test]
+async fn settings_are_changed_whatever_comes_of_the_servers() {
+    let mut world = World::new().await;
+    let away = Arc::new(AtomicBool::new(false));
+    let gone = away.clone();
+    let needs = |request: &Request| {
+        let of_server = |write: &Write| matches!(write, Write::Update { kind: Kind::Server, .. });
+        matches!(request, Request::Write { writes, .. } if writes.iter().any(of_server))
+    };
+    world.between(move |listener, bus| between(listener, bus, gone, needs)).await;
+    let console = world.log_in().await;
+    let (server, _) = create(&world, &console, 2048).await;
+    away.store(true, Relaxed);
+    own(&world).await;
+    assert_eq!(world.get(&console, "/v1/settings").await.good()["dh"], "own");
+    let (status, reason) = shown(&world, &console, &server).await;
+    assert_eq!(status, "offline");
+    assert!(reason.contains("start it to begin a search"), "{reason}");
 }
 
 /// Whoever deletes a server takes its order back, and a dead job does not count as one.

@@ -6,20 +6,23 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use culvert_model::Id;
-use culvert_model::record::{Certificate, Crl, Job, Reason, Revocation, Server, User, Work};
-use culvert_records::Query;
+use culvert_model::record::{
+    Certificate, Crl, Job, JobState, Organization, Priority, Reason, Revocation, Server, User, Work,
+};
+use culvert_records::{Query, Stored};
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::kit::{Console, World};
 use crate::story::{set_up, text};
 
 const DAY: u64 = 24 * 3600 * 1000;
 
-async fn quick(world: &World, console: &Console) {
-    world.start_queue();
-    let settings = json!({ "user_key": "p-256" });
+async fn quick(world: &World, console: &Console) -> JoinHandle<()> {
+    let queue = world.start_queue();
+    let settings = json!({ "user_key": "p-256", "server_key": "p-256" });
     world.ask(console, "PUT", "/v1/settings", Some(settings)).await.good();
+    queue
 }
 
 async fn certificates(world: &World, console: &Console, of: &str) -> Vec<Value> {
@@ -75,6 +78,112 @@ async fn a_user_gets_a_new_certificate() {
     assert_eq!(reasons(&world).await, expected);
 }
 
+/// Nobody waits for new keys before the old ones are worth nothing.
+#[tokio::test]
+async fn what_is_compromised_is_revoked_before_anything_is_made() {
+    let world = World::new().await;
+    let console = world.log_in().await;
+    let queue = quick(&world, &console).await;
+    let (organization, user, server) = set_up(&world, &console).await;
+    world.idle().await;
+    queue.abort();
+    let of_user = format!("organizations/{organization}/users/{user}");
+    let of_server = format!("servers/{server}");
+    let serial = async |of: &str| text(&certificates(&world, &console, of).await[0], "serial").to_owned();
+    let mut serials = [serial(&of_user).await, serial(&of_server).await];
+    let compromised = json!({ "compromised": true });
+    let renew = async |of: &str| {
+        let path = format!("/v1/{of}/renewal");
+        assert_eq!(
+            world.ask(&console, "POST", &path, Some(compromised.clone())).await.good(),
+            json!({ "renewing": 1 })
+        );
+    };
+    renew(&format!("organizations/{organization}")).await;
+    let revocation = async |serial: &str| {
+        let id = Revocation::name(organization.parse().expect("an id"), serial);
+        Some(world.api.bus.get::<Revocation>(id).await.expect("a store")?.record.reason)
+    };
+    assert_eq!(revocation(&serials[0]).await, Some(Some(Reason::KeyCompromise)));
+    assert_eq!(revocation(&serials[1]).await, None, "the server is not among the users");
+    renew(&of_server).await;
+    renew(&of_user).await;
+    let mut revoked: Vec<_> = world.api.bus.list::<Revocation>(Query::all()).await.expect("a store");
+    revoked.sort_by(|one, other| one.record.serial.cmp(&other.record.serial));
+    serials.sort();
+    assert_eq!(revoked.into_iter().map(|stored| stored.record.serial).collect::<Vec<_>>(), serials);
+
+    let log = world.get(&console, "/log").await.good().to_string();
+    for whose in ["The certificates of all users of organization Acme are", "The certificate of user zoe is"] {
+        let line = format!("{whose} being renewed, as admin wants it. Keys may be in wrong hands (compromised)");
+        assert!(log.contains(&line), "{log}");
+    }
+
+    // A profile that is fetched now is none with a revoked certificate.
+    let path = format!("/data/{organization}/{user}/{server}.key");
+    let profile = async || between(&world.get(&console, &path).await.text(), "<cert>").to_owned();
+    let old = world.api.bus.list::<Certificate>(Query::by("by_subject").equal(&user)).await.expect("a store");
+    let _queue = world.start_queue();
+    let first = profile().await;
+    world.idle().await;
+    assert_eq!(profile().await, first);
+    let all = world.api.bus.list::<Certificate>(Query::by("by_subject").equal(&user)).await.expect("a store");
+    assert_eq!((old.len(), all.len(), revocations(&world).await), (1, 2, 2));
+}
+
+async fn revocations(world: &World) -> u64 {
+    world.api.bus.count::<Revocation>(Query::all()).await.expect("a store")
+}
+
+/// A renewal that was given up is begun anew, by each that is wanted after it.
+#[tokio::test]
+async fn a_renewal_that_is_dead_does_not_swallow_the_next() {
+    let world = World::new().await;
+    let console = world.log_in().await;
+    let organization = Id::new();
+    let ca = Organization { id: organization, name: "o".into(), auth_api: false, ca: None, ca_expires: None };
+    world.put(&ca).await;
+    let user = user(organization, 1);
+    world.put(&user).await;
+    let (path, id) = (format!("/v1/organizations/{organization}/users/{}/renewal", user.id), user.certificate);
+    for (immediate, compromised) in [(false, false), (true, false), (true, true)] {
+        let plain = Work::Renew { certificate: id, immediate: false, compromised: false };
+        let dead = Job::new(format!("renew/{id}"), plain, Priority::Low, 1);
+        let dead = Job { state: JobState::Dead, attempts: 5, ..dead };
+        world.api.bus.insert(&dead).await.expect("a new job");
+        let body = json!({ "immediate": immediate, "compromised": compromised });
+        world.ask(&console, "POST", &path, Some(body)).await.good();
+        let job = world.api.bus.get::<Job>(&dead.id).await.expect("a store").expect("it is there").record;
+        let wanted = Work::Renew { certificate: id, immediate, compromised };
+        assert_eq!((job.state, job.attempts, job.work), (JobState::Open, 0, wanted));
+        world.api.bus.delete::<Job>(&dead.id).await.expect("deleted");
+    }
+}
+
+/// Whenever it is said, while an earlier renewal begins, lands or has ended: what the user had by then is revoked.
+#[tokio::test(flavor = "multi_thread")]
+async fn at_once_is_at_once_beside_another_renewal() {
+    let world = World::new().await;
+    let console = world.log_in().await;
+    quick(&world, &console).await;
+    let (organization, user, _) = set_up(&world, &console).await;
+    let of = format!("organizations/{organization}/users/{user}");
+    let renewal = format!("/v1/{of}/renewal");
+    for round in 0..40 {
+        let old = text(&certificates(&world, &console, &of).await[0], "serial").to_owned();
+        world.ask(&console, "POST", &renewal, Some(json!({}))).await.good();
+        // Somewhere from before it is begun to after its end.
+        tokio::time::sleep(Duration::from_millis(round)).await;
+        world.ask(&console, "POST", &renewal, Some(json!({ "immediate": true }))).await.good();
+        let jobs = async || world.api.bus.list::<Job>(Query::all()).await.expect("a store");
+        let renews = |job: &Stored<Job>| matches!(job.record.work, Work::Renew { .. });
+        crate::kit::until("no renewal", async || (!jobs().await.iter().any(renews)).then_some(())).await;
+        let id = Revocation::name(organization.parse().expect("an id"), &old);
+        let revoked = world.api.bus.get::<Revocation>(id).await.expect("a store");
+        assert!(revoked.is_some(), "{round} ms later");
+    }
+}
+
 /// Why what was revoked was, in the order of time.
 async fn reasons(world: &World) -> Vec<Reason> {
     let all = world.api.bus.list::<Revocation>(Query::all()).await.expect("a store");
@@ -106,8 +215,7 @@ async fn whose_certificate_ends_soon_gets_another_with_the_profile() {
     assert_eq!(shown.len(), 2);
     assert!(shown[0]["expires"].as_u64() > Some(stored.record.expires + 1000 * DAY), "{shown:?}");
     // What ends with its CA would live no longer.
-    let mut authority =
-        bus.get::<culvert_model::record::Organization>(&organization).await.expect("a store").expect("it");
+    let mut authority = bus.get::<Organization>(&organization).await.expect("a store").expect("it");
     authority.record.ca_expires = Some(stored.record.expires);
     bus.update(&mut authority).await.expect("nobody else writes it");
     let mut newer = bus.get::<Certificate>(text(&shown[0], "id")).await.expect("a store").expect("it is there");
@@ -157,13 +265,7 @@ async fn an_organisation_gets_a_job_for_each_user() {
     let world = World::new().await;
     let console = world.log_in().await;
     let organization = Id::new();
-    let ca = culvert_model::record::Organization {
-        id: organization,
-        name: "o".into(),
-        auth_api: false,
-        ca: None,
-        ca_expires: None,
-    };
+    let ca = Organization { id: organization, name: "o".into(), auth_api: false, ca: None, ca_expires: None };
     world.put(&ca).await;
     for number in 0..120 {
         world.put(&user(organization, number)).await;
@@ -174,8 +276,14 @@ async fn an_organisation_gets_a_job_for_each_user() {
         assert_eq!(world.ask(&console, "POST", &path, Some(body)).await.good(), json!({ "renewing": 120 }));
     }
     let jobs = world.api.bus.list::<Job>(Query::all()).await.expect("a store");
-    let jobs = jobs.iter().filter(|job| matches!(job.record.work, Work::Renew { immediate: true, .. }));
-    assert_eq!(jobs.count(), 120);
+    let urgent = |job: &&Stored<Job>| {
+        job.record.priority == Priority::Normal && matches!(job.record.work, Work::Renew { immediate: true, .. })
+    };
+    assert_eq!(jobs.iter().filter(urgent).count(), 120, "whoever is cut off does not wait behind what fills pools");
+    // What is as much already is not written again.
+    let body = json!({ "immediate": true });
+    world.ask(&console, "POST", &path, Some(body)).await.good();
+    assert_eq!(world.api.bus.list::<Job>(Query::all()).await.expect("a store"), jobs);
     assert_eq!(
         world.ask(&console, "POST", "/v1/servers/5f0000000000000000000003/renewal", Some(json!({}))).await.status,
         404

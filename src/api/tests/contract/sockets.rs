@@ -74,6 +74,7 @@ async fn the_local_socket() {
         "culvert_pool_takes_total{pool=\"client\",way=\"ready\"} 0",
         "culvert_jobs{work=\"spare_ca\",state=\"dead\"} 1",
         "culvert_jobs_oldest_waiting_seconds 0",
+        "culvert_jobs_longest_running_seconds 0",
         "culvert_task_last_success_timestamp_seconds{task=\"pools\"} 1.5",
         "culvert_pool_ready{pool=\"authority\"} 0",
         "culvert_pool_level{pool=\"authority\"} 1",

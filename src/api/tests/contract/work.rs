@@ -36,18 +36,21 @@ async fn jobs_are_shown_and_changed() {
     );
     let shown = job(&world, &console, "authority/0").await;
     assert_eq!(
-        (&shown["state"], &shown["what"], &shown["host"]),
-        (&json!("waiting"), &json!("spare_ca"), &Value::Null)
+        (&shown["state"], &shown["what"], &shown["host"], &shown["duration"]),
+        (&json!("waiting"), &json!("spare_ca"), &Value::Null, &Value::Null)
     );
     assert!(shown["age"].as_u64().is_some_and(|age| (5_000..60_000).contains(&age)), "{shown}");
     let Kept::Held(mut held) = queue.claim::<Job>("authority/0", None, "test", 60_000).await.expect("a store") else {
         panic!("nobody else has it")
     };
     held.record.paused = true;
+    held.record.begun = Some(now - 3_000);
     queue.update(&mut held).await.expect("nobody else changes it");
     let host = world.api.host().await.expect("a host");
     let shown = job(&world, &console, "authority/0").await;
     assert_eq!((&shown["state"], &shown["host"]), (&json!("paused"), &json!(host)));
+    assert_eq!(shown["begun"], now - 3_000);
+    assert!(shown["duration"].as_u64().is_some_and(|duration| (3_000..60_000).contains(&duration)), "{shown}");
 
     // What is refused changes nothing.
     for (action, id, status, why) in [

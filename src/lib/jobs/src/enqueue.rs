@@ -6,6 +6,7 @@ use culvert_model::HostId;
 use culvert_model::record::{Host, HostStatus, Job};
 use culvert_records::{BATCH, Bus, Failure, Query, Refusal, Stored, insert};
 
+use crate::anew;
 use crate::spread::{Load, Spread};
 
 /// How many open jobs are looked at to see what the hosts have: the most urgent ones. Behind so many a job waits longer
@@ -17,7 +18,7 @@ const GLANCE: u16 = 500;
 pub struct Enqueued {
     /// Jobs that are new.
     pub enqueued: usize,
-    /// Jobs that somebody else had enqueued by then.
+    /// Jobs that were there already.
     pub there: usize,
 }
 
@@ -27,7 +28,28 @@ pub struct Enqueued {
 /// # Errors
 ///
 /// The store can't be reached, or the caller may not do that.
-pub async fn enqueue(bus: &Bus, mut jobs: Vec<Job>) -> Result<Enqueued, Failure> {
+pub async fn enqueue(bus: &Bus, jobs: Vec<Job>) -> Result<Enqueued, Failure> {
+    batches(bus, jobs, There::Left).await
+}
+
+/// As [`enqueue`], of jobs that are to be done from now on, whatever became of the same ones before: one that was given up
+/// is begun anew, what is open becomes as urgent as this and as much, and what ends in this moment is done once more.
+///
+/// # Errors
+///
+/// The store can't be reached, others change the same jobs all the time, or the caller may not do that.
+pub async fn demand(bus: &Bus, jobs: Vec<Job>) -> Result<Enqueued, Failure> {
+    batches(bus, jobs, There::Merged).await
+}
+
+/// What becomes of a job that is there already.
+#[derive(Clone, Copy)]
+enum There {
+    Left,
+    Merged,
+}
+
+async fn batches(bus: &Bus, mut jobs: Vec<Job>, there: There) -> Result<Enqueued, Failure> {
     let mut done = Enqueued::default();
     if jobs.is_empty() {
         return Ok(done);
@@ -36,7 +58,7 @@ pub async fn enqueue(bus: &Bus, mut jobs: Vec<Job>) -> Result<Enqueued, Failure>
     for batch in jobs.chunks(BATCH) {
         match bus.write(batch.iter().map(insert).collect()).await {
             Ok(_) => done.enqueued += batch.len(),
-            Err(Failure::Refused { why: Refusal::Exists, .. }) => one_by_one(bus, batch, &mut done).await?,
+            Err(Failure::Refused { why: Refusal::Exists, .. }) => one_by_one(bus, batch, there, &mut done).await?,
             Err(failure) => return Err(failure),
         }
     }
@@ -56,14 +78,17 @@ pub async fn place(bus: &Bus, jobs: &mut [Job]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Another host was quicker with one of them at least.
-async fn one_by_one(bus: &Bus, jobs: &[Job], done: &mut Enqueued) -> Result<(), Failure> {
+/// One of them at least is there already.
+async fn one_by_one(bus: &Bus, jobs: &[Job], there: There, done: &mut Enqueued) -> Result<(), Failure> {
     for job in jobs {
-        match bus.insert(job).await {
-            Ok(()) => done.enqueued += 1,
-            Err(Failure::Refused { why: Refusal::Exists, .. }) => done.there += 1,
-            Err(failure) => return Err(failure),
-        }
+        let new = match there {
+            There::Merged => anew::demand(bus, job).await?,
+            There::Left => match bus.insert(job).await {
+                Err(Failure::Refused { why: Refusal::Exists, .. }) => false,
+                inserted => inserted.map(|()| true)?,
+            },
+        };
+        *(if new { &mut done.enqueued } else { &mut done.there }) += 1;
     }
     Ok(())
 }

@@ -8,5 +8,5 @@ mod enqueue;
 mod spread;
 
 pub use anew::anew;
-pub use enqueue::{Enqueued, enqueue, glance, place};
+pub use enqueue::{Enqueued, demand, enqueue, glance, place};
 pub use spread::{Load, Spread};

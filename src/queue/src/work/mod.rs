@@ -95,8 +95,9 @@ pub async fn writes(claimed: &mut Claimed, made: &[Made]) -> Result<Vec<Write>, 
         (Work::AssignAddresses { server }, _) => addresses::assign_all(claimed, *server).await,
         (Work::AssignAddress { server, user }, _) => addresses::assign(desk, *server, *user).await,
         (Work::UnassignAddress { server, user }, _) => addresses::unassign(desk, *server, *user).await,
-        (Work::Renew { certificate, immediate, compromised }, [Made::Pair(pair)]) => {
+        (Work::Renew { certificate, immediate, compromised }, made) => {
             let reason = if *compromised { Reason::KeyCompromise } else { Reason::Superseded };
+            let pair = if let [Made::Pair(pair)] = made { Some(pair) } else { None };
             renew::writes(desk, *certificate, immediate.then_some(reason), pair).await
         }
         (Work::Crl { organization }, []) => crl::writes(desk, *organization).await,

@@ -60,15 +60,15 @@ impl Holder {
     }
 }
 
-async fn found(desk: &Desk, certificate: Id) -> Result<Option<(Stored<Certificate>, Holder)>, Failure> {
-    let Some(old) = desk.bus.get::<Certificate>(certificate).await? else { return Ok(None) };
-    Ok(Holder::of(desk, &old.record).await?.map(|holder| (old, holder)))
-}
-
+/// One that somebody has is replaced. Otherwise nothing is to be made; what is left to do is decided when it is written,
+/// since the job may have become one that revokes by then.
 pub async fn look(desk: &Desk, id: Id) -> Result<Need, Trouble> {
-    let Some((old, _)) = found(desk, id).await? else {
-        return Ok(Need::Nothing("nobody has this certificate any more"));
+    let Some(old) = desk.bus.get::<Certificate>(id).await? else {
+        return Ok(Need::Nothing("the certificate is gone"));
     };
+    if Holder::of(desk, &old.record).await?.is_none() {
+        return Ok(Need::Make(Vec::new()));
+    }
     let Certificate { organization, subject, purpose, .. } = old.record;
     let Some(record) = super::organization(desk, organization).await? else {
         return Ok(Need::Nothing("the organisation is gone"));
@@ -76,10 +76,37 @@ pub async fn look(desk: &Desk, id: Id) -> Result<Need, Trouble> {
     Ok(Need::Make(certificate::recipes(desk, record, purpose, [subject]).await?))
 }
 
-/// With a reason, the old one is revoked at once.
-pub async fn writes(desk: &Desk, certificate: Id, revoked: Option<Reason>, pair: &Pair) -> Result<Vec<Write>, Trouble> {
+/// With a reason, the old one is revoked at once: also if another renewal has replaced it before, and left it good for a
+/// while.
+pub async fn writes(
+    desk: &Desk,
+    certificate: Id,
+    revoked: Option<Reason>,
+    pair: Option<&Pair>,
+) -> Result<Vec<Write>, Trouble> {
     let (_, now) = desk.bus.here().await?;
-    let Some((mut old, holder)) = found(desk, certificate).await? else { return Ok(Vec::new()) };
+    let Some(mut old) = desk.bus.get::<Certificate>(certificate).await? else { return Ok(Vec::new()) };
+    let mut writes = match (Holder::of(desk, &old.record).await?, pair) {
+        (Some(holder), Some(pair)) => replacement(&old.record, holder, pair, now, revoked.is_some()),
+        (None, _) if old.record.replaced.is_some() && revoked.is_some() => Vec::new(),
+        // Nobody has it any more.
+        _ => return Ok(Vec::new()),
+    };
+    if let Some(reason) = revoked {
+        // Those too that were replaced before and are still good, but not what replaced this one.
+        let all = desk.bus.list::<Certificate>(Query::by("by_subject").equal(old.record.subject)).await?;
+        let past = |one: &&Certificate| one.id == certificate || one.replaced.is_some();
+        let past: Vec<_> = all.iter().map(|stored| &stored.record).filter(past).collect();
+        writes.extend(culvert_revocation::revocations(&desk.bus, old.record.organization, &past, reason, now).await?);
+    }
+    // A task removes it then.
+    old.record.replaced = Some(if revoked.is_some() { now } else { now + Certificate::GRACE });
+    writes.push(update(&old.record, old.unchanged()));
+    Ok(writes)
+}
+
+/// What gives the holder of a certificate another one.
+fn replacement(old: &Certificate, holder: Holder, pair: &Pair, now: Millis, immediate: bool) -> Vec<Write> {
     let new = Certificate {
         id: Id::new(),
         state: CertificateState::Taken,
@@ -89,19 +116,8 @@ pub async fn writes(desk: &Desk, certificate: Id, revoked: Option<Reason>, pair:
         expires: pair.expires,
         serial: pair.serial.clone(),
         replaced: None,
-        ..old.record.clone()
+        ..old.clone()
     };
     let key = CertificateKey { id: new.id, key: Bytes(pair.key.to_vec()) };
-    let mut writes =
-        vec![insert(&holder.log(now, revoked.is_some())), insert(&key), insert(&new), holder.takes(new.id)];
-    if let Some(reason) = revoked {
-        // Those too that were replaced before and are still good.
-        let all = desk.bus.list::<Certificate>(Query::by("by_subject").equal(new.subject)).await?;
-        let all: Vec<_> = all.iter().map(|stored| &stored.record).collect();
-        writes.extend(culvert_revocation::revocations(&desk.bus, new.organization, &all, reason, now).await?);
-    }
-    // A task removes it then.
-    old.record.replaced = Some(if revoked.is_some() { now } else { now + Certificate::GRACE });
-    writes.push(update(&old.record, old.unchanged()));
-    Ok(writes)
+    vec![insert(&holder.log(now, immediate)), insert(&key), insert(&new), holder.takes(new.id)]
 }

@@ -183,6 +183,23 @@ async fn renewed_at_once_takes_back_all_that_the_user_had() {
     assert!(world.certificate(second.certificate).await.is_none(), "the rest of it is gone, too");
 }
 
+/// Whoever wanted it had seen the old one; another renewal came first.
+#[tokio::test]
+async fn what_was_replaced_meanwhile_is_revoked_all_the_same() {
+    let world = World::new().await;
+    let first = world.user().await;
+    let second = world.renewed(&first, false).await;
+    assert_eq!(world.renewed(&first, true).await, second, "it has one that nobody else has");
+    let [old, new] = [&first, &second].map(|user| world.certificate(user.certificate));
+    let (old, new) = (old.await.expect("it is there").record, new.await.expect("it is there").record);
+    assert_eq!(world.revoked().await, [old.serial]);
+    let now = world.now().await;
+    assert!(old.replaced.is_some_and(|replaced| replaced <= now), "{:?}", old.replaced);
+    assert!(!world.verified(&old.der).await && world.verified(&new.der).await);
+    world.task().await;
+    assert!(world.certificate(old.id).await.is_none(), "nothing is left of it");
+}
+
 #[tokio::test]
 async fn a_renewal_that_nobody_needs_any_more_does_nothing() {
     let world = World::new().await;
@@ -355,6 +372,9 @@ async fn the_console_gets_another_before_its_own_ends() {
     assert_eq!(api.get::<Tls>(Tls::ID).await.expect("the bus answers").as_ref(), Some(&first));
     first.record.expires = world.now().await + 3 * DAY;
     api.update(&mut first).await.expect("nobody else changes it");
+    // One that was given up does not stand in the way.
+    let work = job("console-certificate", Work::ConsoleCertificate, Priority::Normal);
+    api.insert(&Job { state: JobState::Dead, attempts: 5, ..work }).await.expect("a new job");
     assert!(world.task().await.contains("1 renewal"));
     let second = api.get::<Tls>(Tls::ID).await.expect("the bus answers").expect("a certificate").record;
     assert!(second.chain != first.record.chain && second.expires > first.record.expires + 800 * DAY);

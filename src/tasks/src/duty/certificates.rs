@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use culvert_jobs::enqueue;
+use culvert_jobs::demand;
 use culvert_model::record::{
     Certificate, CertificateKey, CertificateState, Crl, Instance, Job, Log, Organization, Priority, Purpose,
     Revocation, Server, Settings, Tls, User, Work,
@@ -38,7 +38,7 @@ pub async fn run(desk: &Desk<'_>) -> Result<Done, Failure> {
     let (removed, due) = round.replaced().await?;
     let (lists, next) = round.lists().await?;
     let told = round.told;
-    let renewed = enqueue(desk.bus, round.jobs).await?.enqueued as u64;
+    let renewed = demand(desk.bus, round.jobs).await?.enqueued as u64;
     desk.bus.sweep::<Revocation>("by_expiry", signed(desk.now.saturating_sub(KEPT))).await?;
     let [told, renewed] = [counted(told, "warning"), counted(renewed, "renewal")];
     let [removed, lists] = [counted(removed, "replaced certificate"), counted(lists, "list")];

@@ -49,9 +49,9 @@ object! {
 object! {
     /// How a certificate is to be renewed.
     Renewal {
-        /// Whether the old one is revoked at once: otherwise it is good for seven more days.
+        /// Whether the old one is revoked as soon as there is a new one: otherwise it is good for seven more days.
         immediate: bool,
-        /// Whether its key may be in wrong hands: then it is revoked at once in any case, and the list says why.
+        /// Whether its key may be in wrong hands: then it is revoked before anything else, and the list says why.
         compromised: bool,
     }
 }

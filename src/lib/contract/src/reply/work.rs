@@ -42,6 +42,10 @@ pub struct Job {
     pub deadline: Option<Millis>,
     /// How often it was begun.
     pub attempts: u16,
+    /// When the attempt that is under way was begun.
+    pub begun: Option<Millis>,
+    /// How long ago that was, milliseconds.
+    pub duration: Option<Millis>,
     /// How far it is, if it tells.
     pub progress: Option<Progress>,
     /// The host that is to take it first.

@@ -188,6 +188,22 @@ impl Work {
             _ => None,
         }
     }
+
+    /// This, and what is wanted besides under the same id: a certificate is renewed once, and revoked as either wants it.
+    #[must_use]
+    pub fn with(&self, other: &Self) -> Self {
+        match (self, other) {
+            (
+                Self::Renew { certificate, immediate: at_once, compromised: known },
+                Self::Renew { immediate, compromised, .. },
+            ) => Self::Renew {
+                certificate: *certificate,
+                immediate: *at_once || *immediate,
+                compromised: *known || *compromised,
+            },
+            _ => self.clone(),
+        }
+    }
 }
 
 /// How far a job is.
