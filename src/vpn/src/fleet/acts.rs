@@ -22,7 +22,7 @@ pub(super) enum Outcome {
     /// OpenVPN runs.
     Started { server: Id, slot: Slot, printed: Option<OwnedFd> },
     /// It could not be started.
-    Failed { server: Id, tried: Option<Server> },
+    Failed { server: Id, tried: Option<Box<Server>> },
     /// The record says that it serves, or could not be written.
     Online { server: Id, written: bool },
     /// Nothing of it is left, and it need not be held any more.
@@ -54,7 +54,7 @@ pub(super) async fn create(setup: Setup, server: Id, number: u16) -> Outcome {
 /// Starts OpenVPN. The record says where before it is done, so that whoever comes after us finds it.
 pub(super) async fn start(setup: Setup, seat: String, server: Id, claim: Claim, slot: Slot) -> Outcome {
     // What is changed from here on may be what was missing.
-    let tried = setup.directory.read().servers.get(&server).cloned();
+    let tried = setup.directory.read().servers.get(&server).cloned().map(Box::new);
     let failed = match try_start(&setup, &seat, server, &claim, slot).await {
         Ok(printed) => return Outcome::Started { server, slot, printed },
         Err(reason) => reason,

@@ -282,7 +282,7 @@ impl Fleet {
                 ours.for_each(|attended| attended.recorded = written);
             }
             Outcome::Failed { server, tried } => {
-                self.fail(server, tried);
+                self.fail(server, tried.map(|server| *server));
                 self.busy.remove(&server);
                 self.stale = true;
             }
