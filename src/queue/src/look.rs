@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use culvert_jobs::glance;
 use culvert_model::Kind;
-use culvert_model::record::{Job, JobState};
-use culvert_records::{Failure, Query, Stored};
+use culvert_model::record::{Host, Job, JobState};
+use culvert_records::{Failure, News, Query, Stored};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -93,6 +93,14 @@ impl Look {
         Self { desk, stopped, jobs: JoinSet::new(), doing: HashMap::new(), cores, glanced: None }
     }
 
+    /// Has as many cores as this host's record says: others go by that when they enqueue for it, and offer to it.
+    async fn measure(&mut self) {
+        // A host that has just been set up has no record yet, which will be news.
+        if let Ok(Some(host)) = self.desk.bus.get::<Host>(self.desk.host).await {
+            self.cores = usize::from(host.record.cores.max(1));
+        }
+    }
+
     /// Looks for jobs whenever there may be some, until it is stopped and every job has given its lease back.
     pub async fn run(&mut self) {
         let mut stopped = self.stopped.clone();
@@ -110,7 +118,13 @@ impl Look {
         let mut looked = again;
         loop {
             tokio::select! {
-                _ = news.next() => again = again.min((looked + PACE).max(Instant::now())),
+                news = news.next() => {
+                    let host = matches!(&news, News::Changed(change) if change.kind == Kind::Host);
+                    if host || news == News::Gap {
+                        self.measure().await;
+                    }
+                    again = again.min((looked + PACE).max(Instant::now()));
+                }
                 Some(ended) = self.jobs.join_next_with_id(), if !self.jobs.is_empty() => {
                     let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
                     self.doing.remove(&id);
