@@ -79,6 +79,11 @@ impl Held {
         );
         Self { urgency: Urgency::of(job), heavy, suspect: job.begun.is_some() }
     }
+
+    /// Whether it is as good to begin it anew as to go on: a search is as likely to end soon.
+    pub const fn loses_nothing(&self) -> bool {
+        self.urgency.long
+    }
 }
 
 /// What a job that this process holds is to do.

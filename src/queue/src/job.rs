@@ -1,6 +1,7 @@
 //! One job, from the claim to its end.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use culvert_keys::{Control, Made, Recipe};
@@ -35,8 +36,8 @@ enum End {
     Cancelled,
 }
 
-/// Claims a job and does what is wished. Ends when nothing of it runs any more.
-pub async fn run(desk: Arc<Desk>, found: Stored<Job>, wish: watch::Receiver<Wish>) {
+/// Claims a job and does what is wished; tells when a part of it is made. Ends when nothing of it runs any more.
+pub async fn run(desk: Arc<Desk>, found: Stored<Job>, wish: watch::Receiver<Wish>, made: Arc<AtomicBool>) {
     let (mut hold, job) = match Hold::claim(&desk.bus, &found, &desk.owner, desk.terms).await {
         Ok(Some(claimed)) => claimed,
         Ok(None) => return,
@@ -47,7 +48,8 @@ pub async fn run(desk: Arc<Desk>, found: Stored<Job>, wish: watch::Receiver<Wish
     let before = claimed.job.record.begun;
     let (wishes, threads) = (wish.clone(), Threads::new());
     let reins = control.clone();
-    let mut attempt = Attempt { claimed, wish: wishes, control: reins, threads: &threads, before, counted: false };
+    let mut attempt =
+        Attempt { claimed, wish: wishes, control: reins, threads: &threads, before, counted: false, part: made };
     let end = tokio::select! {
         () = hold.keep() => lost(&found),
         end = obey(wish, &control) => end,
@@ -108,6 +110,8 @@ struct Attempt<'a> {
     before: Option<Millis>,
     /// Whether the attempt was counted.
     counted: bool,
+    /// Tells that a part is made.
+    part: Arc<AtomicBool>,
 }
 
 impl Drop for Attempt<'_> {
@@ -204,6 +208,7 @@ impl Attempt<'_> {
             };
             let made = made.map_err(|error| error.to_string())?;
             all.push(made.map_err(|fault| fault.to_string())?);
+            self.part.store(true, Ordering::Relaxed);
         }
         Ok(all)
     }

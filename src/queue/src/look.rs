@@ -2,18 +2,19 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use culvert_jobs::glance;
-use culvert_model::record::{Job, JobState};
-use culvert_model::{HostId, Kind};
-use culvert_records::{Failure, Query, Stored};
+use culvert_model::Kind;
+use culvert_model::record::{Host, Job, JobState};
+use culvert_records::{Failure, News, Query, Stored};
 use tokio::sync::watch;
 use tokio::task::{Id, JoinSet};
 use tokio::time::{Instant, sleep_until};
 
 use crate::choice::{Choice, Held, Ready, Urgency, View, Wish, choose};
-use crate::offer::{REST, offers, rooms};
+use crate::offer::{REST, Resting, due, offers, rooms};
 use crate::{Desk, OWNER, job};
 
 /// The net under the messages.
@@ -38,6 +39,8 @@ pub struct Look {
     jobs: JoinSet<()>,
     doing: HashMap<Id, Doing>,
     cores: usize,
+    /// When it was last looked who else has room.
+    glanced: Option<Instant>,
 }
 
 /// A job that is being done, or removed.
@@ -48,6 +51,10 @@ struct Doing {
     wish: watch::Sender<Wish>,
     /// Since when it rests.
     rests: Option<Instant>,
+    /// Whether this process had it before.
+    again: bool,
+    /// Whether a part of it is made.
+    made: Arc<AtomicBool>,
 }
 
 impl Doing {
@@ -72,13 +79,26 @@ impl Doing {
         });
         self.rests = (*self.wish.borrow() == Wish::Rest).then(|| self.rests.unwrap_or_else(Instant::now));
     }
+
+    fn resting(&self) -> Option<Resting> {
+        let rested = self.rests?.elapsed();
+        Some(Resting { job: self.held, rested, again: self.again, made: self.made.load(Ordering::Relaxed) })
+    }
 }
 
 impl Look {
     /// Nothing is being done yet. Jobs that are begun are left when `stopped` says so.
     pub fn new(desk: Arc<Desk>, stopped: watch::Receiver<bool>) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { desk, stopped, jobs: JoinSet::new(), doing: HashMap::new(), cores }
+        Self { desk, stopped, jobs: JoinSet::new(), doing: HashMap::new(), cores, glanced: None }
+    }
+
+    /// Has as many cores as this host's record says: others go by that when they enqueue for it, and offer to it.
+    async fn measure(&mut self) {
+        // A host that has just been set up has no record yet, which will be news.
+        if let Ok(Some(host)) = self.desk.bus.get::<Host>(self.desk.host).await {
+            self.cores = usize::from(host.record.cores.max(1));
+        }
     }
 
     /// Looks for jobs whenever there may be some, until it is stopped and every job has given its lease back.
@@ -98,7 +118,13 @@ impl Look {
         let mut looked = again;
         loop {
             tokio::select! {
-                _ = news.next() => again = again.min((looked + PACE).max(Instant::now())),
+                news = news.next() => {
+                    let host = matches!(&news, News::Changed(change) if change.kind == Kind::Host);
+                    if host || news == News::Gap {
+                        self.measure().await;
+                    }
+                    again = again.min((looked + PACE).max(Instant::now()));
+                }
                 Some(ended) = self.jobs.join_next_with_id(), if !self.jobs.is_empty() => {
                     let id = ended.map_or_else(|error| error.id(), |(id, ())| id);
                     self.doing.remove(&id);
@@ -142,29 +168,32 @@ impl Look {
         let waiting: Vec<Held> = work.iter().flatten().map(|job| Held::of(&job.record)).collect();
         let busy = self.doing.values().filter(|doing| doing.tidy).count();
         ready.tidy.into_iter().take(TIDY.saturating_sub(busy)).for_each(|job| self.start(job, true));
-        let offer = self.offer(host, &waiting).await?;
+        let offer = self.offer(&view, &waiting).await?;
         let again = ready.again.map(Duration::from_millis);
         Ok([again, offer].into_iter().flatten().fold(POLL, Duration::min))
     }
 
     /// Gives back what has rested for a while and another host has room for. Says when there may be more.
-    async fn offer(&mut self, host: HostId, waiting: &[Held]) -> Result<Option<Duration>, Failure> {
-        let rested = |(id, doing): (&Id, &Doing)| Some((*id, doing.held, doing.rests?.elapsed()));
-        let resting: Vec<(Id, Held, Duration)> = self.doing.iter().filter_map(rested).collect();
-        let again = resting.iter().filter_map(|(.., rested)| REST.checked_sub(*rested)).min();
-        let (places, long): (Vec<Id>, Vec<Held>) =
-            resting.into_iter().filter(|(.., rested)| *rested > REST).map(|(id, held, _)| (id, held)).unzip();
-        if long.is_empty() {
-            return Ok(again);
+    async fn offer(&mut self, view: &View, waiting: &[Held]) -> Result<Option<Duration>, Failure> {
+        let resting = self.doing.iter().filter_map(|(id, doing)| Some((*id, doing.resting()?)));
+        let (ids, resting): (Vec<Id>, Vec<Resting>) = resting.filter(|(_, job)| job.may_go()).unzip();
+        let glanced = self.glanced.map_or(REST, |at| at.elapsed());
+        let due = due(&resting, glanced, view);
+        if due != Some(Duration::ZERO) {
+            return Ok(due);
         }
+        self.glanced = Some(Instant::now());
         let (hosts, open) = glance(&self.desk.bus).await?;
-        for place in offers(&long, waiting, rooms(&hosts, &open, host)) {
-            if let Some(doing) = self.doing.get_mut(&places[place]) {
+        let long = ids.iter().zip(&resting).filter(|(_, job)| job.rested >= REST);
+        let (ids, held): (Vec<Id>, Vec<Held>) = long.map(|(id, job)| (*id, job.job)).unzip();
+        for place in offers(&held, waiting, rooms(&hosts, &open, view.host)) {
+            if let Some(doing) = self.doing.get_mut(&ids[place]) {
                 tracing::info!(job = doing.id, "it rests here, and another host has room for it");
                 doing.wish(Wish::Leave);
             }
         }
-        Ok(again)
+        // What has not rested for long enough, has by then. For the others there is more when something changes.
+        Ok((held.len() < resting.len()).then_some(REST))
     }
 
     /// Those that are being done.
@@ -208,9 +237,11 @@ impl Look {
 
     fn start(&mut self, found: Stored<Job>, tidy: bool) {
         let (id, held) = (found.record.id.clone(), Held::of(&found.record));
+        let again = found.lease.as_ref().is_some_and(|last| last.owner == self.desk.owner);
         let (wish, wishes) = watch::channel(Wish::Work);
-        let handle = self.jobs.spawn(job::run(self.desk.clone(), found, wishes));
-        self.doing.insert(handle.id(), Doing { id, held, tidy, wish, rests: None });
+        let made = Arc::new(AtomicBool::new(false));
+        let handle = self.jobs.spawn(job::run(self.desk.clone(), found, wishes, made.clone()));
+        self.doing.insert(handle.id(), Doing { id, held, tidy, wish, rests: None, again, made });
     }
 }
 

@@ -6,11 +6,45 @@ use culvert_model::HostId;
 use culvert_model::record::{Host, Job};
 use culvert_records::Stored;
 
-use crate::choice::{Held, Room};
+use crate::choice::{Held, Room, View};
 
-/// How long a job rests before it is offered: what makes it rest is often done by then. Half a second is the most that it
-/// may wait while another host has room for it.
-pub const REST: Duration = Duration::from_millis(200);
+/// How long a job rests before it is offered: what makes it rest is often done by then. Who has room elsewhere is looked
+/// for no more often. Half a second, for both and for the other host's claim, is the most that it may wait while there is
+/// room for it.
+pub const REST: Duration = Duration::from_millis(150);
+
+/// A job that rests here.
+#[derive(Debug, Clone, Copy)]
+pub struct Resting {
+    /// The job.
+    pub job: Held,
+    /// For how long.
+    pub rested: Duration,
+    /// Whether this process had it before and got it again.
+    pub again: bool,
+    /// Whether a part of it is made.
+    pub made: bool,
+}
+
+impl Resting {
+    /// Whether another host may begin it anew, if there is room for it.
+    ///
+    /// Room is what a host's record and its jobs tell. That its queue runs, and does not do a suspect alone, they don't.
+    /// So a job that nobody else took when it could is kept from then on, and what is made is never thrown away: however
+    /// often something urgent comes, a host loses the time for one key of it, once. A search loses nothing. What is only
+    /// writes goes on even if it is told to rest.
+    pub const fn may_go(&self) -> bool {
+        self.job.loses_nothing() || self.job.heavy && !self.again && !self.made
+    }
+}
+
+/// In how long to look who has room, if that was looked for so long ago; none, if nothing may go. After an outage nobody
+/// takes what another had for a lease's length ([`culvert_lease::may_claim`]), and it is likely to be everybody's.
+pub fn due(resting: &[Resting], looked: Duration, view: &View) -> Option<Duration> {
+    let longest = resting.iter().filter(|job| job.may_go()).map(|job| job.rested).max()?;
+    let contact = Duration::from_millis(view.lease.saturating_sub(view.uninterrupted));
+    Some(contact.max(REST.saturating_sub(longest.min(looked))))
+}
 
 /// What is free on each of the other hosts, as far as these open jobs tell.
 pub fn rooms(hosts: &[Host], open: &[Stored<Job>], here: HostId) -> Vec<Room> {

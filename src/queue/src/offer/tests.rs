@@ -60,6 +60,34 @@ fn what_is_free_elsewhere() {
     assert_eq!(rooms, [busy, Room::of(4)]);
 }
 
+#[test]
+fn what_may_go() {
+    let rested = REST;
+    let one = Resting { job: held(Normal), rested, again: false, made: false };
+    let search = Held::of(&Job::new("job".into(), Work::DhParams { bits: 2048 }, Normal, 0));
+    assert!(one.may_go());
+    assert!(!Resting { again: true, ..one }.may_go(), "nobody else took it before");
+    assert!(!Resting { made: true, ..one }.may_go(), "what is made would be lost");
+    assert!(!Resting { job: light(Normal), ..one }.may_go(), "it does not rest");
+    assert!(Resting { job: search, again: true, ..one }.may_go(), "it loses nothing");
+}
+
+#[test]
+fn when_to_look_who_has_room() {
+    let view = View { host: HostId::new(), now: 0, uninterrupted: 15_000, lease: 15_000 };
+    let some = |millis| Resting { job: held(Normal), rested: Duration::from_millis(millis), again: false, made: false };
+    let kept = Resting { again: true, ..some(5_000) };
+    let millis = Duration::from_millis;
+    assert_eq!((due(&[], REST, &view), due(&[kept], REST, &view)), (None, None));
+    assert_eq!(due(&[some(150), some(0)], REST, &view), Some(Duration::ZERO));
+    assert_eq!(due(&[some(100), some(0), kept], REST, &view), Some(millis(50)));
+    // No more often than that.
+    assert_eq!(due(&[some(5_000)], millis(10), &view), Some(millis(140)));
+    // Nobody may claim it.
+    assert_eq!(due(&[some(5_000)], REST, &View { uninterrupted: 14_000, ..view.clone() }), Some(millis(1_000)));
+    assert_eq!(due(&[some(5_000)], REST, &View { uninterrupted: 20_000, ..view }), Some(Duration::ZERO));
+}
+
 proptest! {
     /// Whatever is offered has room, and what is not has none.
     #[test]

@@ -1,5 +1,8 @@
 //! The world: hosts with their jobs, and what they hear of each other.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use culvert_jobs::{Load, Spread};
 use culvert_model::record::{Job, JobState, Priority, Work};
 use culvert_model::{HostId, Millis};
@@ -8,7 +11,7 @@ use culvert_records::{Lease, Stored};
 use crate::TERMS;
 use crate::choice::{Held, Ready, Room, View, Wish, choose};
 use crate::fate::backoff;
-use crate::offer::{REST, offers};
+use crate::offer::{REST, Resting, due, offers};
 
 /// How long a step is, milliseconds.
 const STEP: Millis = 5;
@@ -32,12 +35,14 @@ pub struct Machine {
     pub speed: u64,
 }
 
-/// Something that is enqueued: when, how urgent, how much work it is, and whether the first attempt fails.
+/// Something that is enqueued: when, how urgent, how much work it is, in how many parts, and whether the first attempt
+/// fails.
 #[derive(Debug, Clone, Copy)]
 pub struct Order {
     pub at: Millis,
     pub priority: Priority,
     pub work: u64,
+    pub parts: u64,
     pub fails: bool,
 }
 
@@ -49,6 +54,8 @@ struct Doing {
     wish: Wish,
     /// Since when it was told to rest.
     rests: Option<Millis>,
+    /// Whether its host had it before.
+    again: bool,
 }
 
 pub struct Host {
@@ -56,7 +63,11 @@ pub struct Host {
     id: HostId,
     doing: Vec<Doing>,
     look: Millis,
+    /// When it was last looked who else has room.
+    glanced: Millis,
     pub jobs: u64,
+    /// Its queue does not run, which nobody sees.
+    pub down: bool,
 }
 
 impl Host {
@@ -76,7 +87,7 @@ impl Host {
     /// Whether it could begin the job at once, without anything having to rest for it.
     fn has_room(&self, job: &Job, jobs: &[Stored<Job>]) -> bool {
         let fills = |doing: &Doing| jobs[doing.place].record.priority == Priority::Low;
-        let room = self.doing.len() < usize::from(self.machine.cores);
+        let room = !self.down && self.doing.len() < usize::from(self.machine.cores);
         room && (job.priority != Priority::Low || !self.doing.iter().any(fills))
     }
 }
@@ -92,17 +103,54 @@ pub struct World {
     waited: Vec<Millis>,
     pub longest: Millis,
     ended: usize,
+    /// When the last of each priority was done, milliseconds from the beginning.
+    ends: BTreeMap<Priority, Millis>,
     /// How many were given back for others to begin.
     pub offered: usize,
+    /// When the first was, milliseconds from the beginning.
+    pub first_offer: Option<Millis>,
+    /// The work that was lost with each.
+    pub lost: Vec<u64>,
+    /// Since when the store answers everybody.
+    since: Millis,
 }
 
 impl World {
     pub fn of(machines: &[Machine]) -> Self {
-        let host =
-            |machine: &Machine| Host { machine: *machine, id: HostId::new(), doing: Vec::new(), look: 0, jobs: 0 };
+        let host = |machine: &Machine| Host {
+            machine: *machine,
+            id: HostId::new(),
+            doing: Vec::new(),
+            look: 0,
+            glanced: 0,
+            jobs: 0,
+            down: false,
+        };
         let hosts = machines.iter().map(host).collect();
-        let (jobs, orders, releases, waited) = Default::default();
-        Self { now: BEGIN, hosts, jobs, orders, releases, waited, longest: 0, ended: 0, offered: 0 }
+        let (jobs, orders, releases, waited, first_offer, lost, ends) = Default::default();
+        let since = BEGIN - TERMS.length;
+        let (longest, ended, offered) = (0, 0, 0);
+        Self {
+            now: BEGIN,
+            hosts,
+            jobs,
+            orders,
+            releases,
+            waited,
+            longest,
+            ended,
+            ends,
+            offered,
+            first_offer,
+            lost,
+            since,
+        }
+    }
+
+    /// The store was away until now.
+    pub fn after_an_outage(mut self) -> Self {
+        self.since = self.now;
+        self
     }
 
     /// Runs until all is done, and says how long that took.
@@ -117,7 +165,7 @@ impl World {
             }
             self.release();
             for host in 0..self.hosts.len() {
-                if self.hosts[host].look <= self.now {
+                if !self.hosts[host].down && self.hosts[host].look <= self.now {
                     self.look(host);
                 }
             }
@@ -126,6 +174,11 @@ impl World {
             assert!(self.now - BEGIN < 3_600_000, "it comes to an end");
         }
         self.now - BEGIN
+    }
+
+    /// When the last of this priority was done, milliseconds from the beginning.
+    pub fn end_of(&self, priority: Priority) -> Millis {
+        self.ends[&priority]
     }
 
     fn announce(&mut self) {
@@ -157,6 +210,7 @@ impl World {
             self.jobs.push(Stored { record: Job { preferred, ..new }, revision: 1, lease: None });
             self.orders.push(*order);
             self.waited.push(0);
+            self.lost.push(0);
         }
         !orders.is_empty()
     }
@@ -179,6 +233,7 @@ impl World {
                 } else {
                     job.state = JobState::Dead;
                     self.ended += 1;
+                    self.ends.insert(job.priority, self.now - BEGIN);
                     host.jobs += 1;
                 }
             }
@@ -188,7 +243,7 @@ impl World {
 
     fn look(&mut self, host: usize) {
         let this = &self.hosts[host];
-        let view = View { host: this.id, now: self.now, uninterrupted: TERMS.length, lease: TERMS.length };
+        let view = View { host: this.id, now: self.now, uninterrupted: self.now - self.since, lease: TERMS.length };
         let ours = this.doing.iter().map(|doing| self.jobs[doing.place].record.id.clone()).collect();
         let mut ready = Ready::default();
         ready.add(self.jobs.iter().filter(|job| job.record.state == JobState::Open).cloned(), &ours, &view);
@@ -202,45 +257,68 @@ impl World {
         for place in &choice.claim {
             let place: usize = ready.work[*place].record.id.parse().expect("it is a place");
             let job = &mut self.jobs[place];
-            job.lease = Some(Lease { host: view.host, owner: String::new(), epoch: 1, left: TERMS.length });
+            let owner = view.host.to_string();
+            let again = job.lease.as_ref().is_some_and(|last| last.owner == owner);
+            job.lease = Some(Lease { host: view.host, owner, epoch: 1, left: TERMS.length });
             (job.record.begun, job.record.attempts) = (Some(self.now), job.record.attempts + 1);
-            this.doing.push(Doing { place, left: self.orders[place].work, wish: Wish::Work, rests: None });
+            this.doing.push(Doing { place, left: self.orders[place].work, wish: Wish::Work, rests: None, again });
         }
         let again = ready.again.map_or(5_000, |again| (again + LATENCY).min(5_000));
         let waiting = (0..candidates.len()).filter(|place| !choice.claim.contains(place));
         let waiting: Vec<Held> = waiting.map(|place| candidates[place]).collect();
-        let offer = self.offer(host, &waiting).unwrap_or(again);
+        let offer = self.offer(host, &view, &waiting).unwrap_or(again);
         self.hosts[host].look = self.now + again.min(offer);
     }
 
+    fn resting(&self, doing: &Doing) -> Option<Resting> {
+        let Order { work, parts, .. } = self.orders[doing.place];
+        let made = parts > 1 && work - doing.left >= work / parts;
+        let rested = Duration::from_millis(self.now - doing.rests?);
+        Some(Resting { job: Held::of(&self.jobs[doing.place].record), rested, again: doing.again, made })
+    }
+
     /// As `Look::offer` does.
-    fn offer(&mut self, host: usize, waiting: &[Held]) -> Option<Millis> {
-        let rest = REST.as_millis() as Millis;
-        let due = |doing: &Doing| doing.rests.map(|since| (since + rest + STEP).saturating_sub(self.now));
-        let resting = self.hosts[host].doing.iter();
-        let again = resting.clone().filter_map(due).filter(|due| *due > 0).min();
-        let long: Vec<usize> = resting.filter(|doing| due(doing) == Some(0)).map(|doing| doing.place).collect();
-        let held: Vec<Held> = long.iter().map(|place| Held::of(&self.jobs[*place].record)).collect();
+    fn offer(&mut self, host: usize, view: &View, waiting: &[Held]) -> Option<Millis> {
+        let this = &self.hosts[host];
+        let resting = this.doing.iter().filter_map(|doing| Some((doing.place, self.resting(doing)?)));
+        let (places, resting): (Vec<usize>, Vec<Resting>) = resting.filter(|(_, job)| job.may_go()).unzip();
+        let due = due(&resting, Duration::from_millis(self.now - this.glanced), view);
+        if due != Some(Duration::ZERO) {
+            return due.map(|due| due.as_millis() as Millis);
+        }
+        let long = places.iter().zip(&resting).filter(|(_, job)| job.rested >= REST);
+        let (places, held): (Vec<usize>, Vec<Held>) = long.map(|(place, job)| (*place, job.job)).unzip();
         let others = self.hosts.iter().enumerate().filter(|(other, _)| *other != host);
         let given: Vec<usize> = offers(&held, waiting, others.map(|(_, other)| other.room(&self.jobs)).collect());
-        for place in given.into_iter().map(|place| long[place]) {
-            self.hosts[host].doing.retain(|doing| doing.place != place);
+        let more = held.len() < resting.len();
+        self.hosts[host].glanced = self.now;
+        for place in given.into_iter().map(|place| places[place]) {
+            for left in self.hosts[host].doing.extract_if(.., |doing| doing.place == place) {
+                self.lost[place] += self.orders[place].work - left.left;
+            }
             let job = &mut self.jobs[place].record;
             (job.begun, job.attempts) = (None, job.attempts - 1);
             self.releases.push((self.now + RELEASE, place));
             self.offered += 1;
+            self.first_offer.get_or_insert(self.now - BEGIN);
             self.announce();
         }
-        again
+        more.then_some(REST.as_millis() as Millis)
     }
 
-    /// Nobody waits for long while somebody has room all the time.
+    /// Nobody waits for long while somebody who may take it has room all the time. What is kept so that no work is lost goes
+    /// on where it is.
     fn check(&mut self) {
         for (place, job) in self.jobs.iter().enumerate() {
             let works = |host: &Host| host.doing.iter().any(|doing| doing.place == place && doing.wish == Wish::Work);
             let due = job.record.state == JobState::Open && job.record.not_before <= self.now;
             let waits = due && !self.hosts.iter().any(works);
-            let room = waits && self.hosts.iter().any(|host| host.has_room(&job.record, &self.jobs));
+            let of = |host: &Host| host.doing.iter().find(|doing| doing.place == place).and_then(|it| self.resting(it));
+            let kept = self.hosts.iter().find_map(of).is_some_and(|resting| !resting.may_go());
+            let contact = self.now - self.since >= TERMS.length;
+            let may = |host: &Host| contact || job.lease.as_ref().is_none_or(|last| last.host == host.id);
+            let room = |host: &Host| may(host) && host.has_room(&job.record, &self.jobs);
+            let room = waits && !kept && self.hosts.iter().any(room);
             self.waited[place] = if room { self.waited[place] + STEP } else { 0 };
             self.longest = self.longest.max(self.waited[place]);
         }
