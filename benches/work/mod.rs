@@ -1,7 +1,8 @@
-//! What the queue does for users: keys, users by the thousand, how soon a job begins, and what filling the pools costs those
+//! What the queue does for users: keys, Diffie-Hellman parameters, users by the thousand, how soon a job begins, and what filling the pools costs those
 //! who are being served.
 
 mod bulk;
+mod dh;
 mod keys;
 mod refill;
 mod start;
@@ -16,6 +17,7 @@ use crate::report::Report;
 pub fn measure() -> Result<Report> {
     let mut report = Report::default();
     users_from_the_pool(&mut report)?;
+    dh::measure(&mut report)?;
     let story = Story::begin(Town::new()?, setup("embedded"))?;
     refill::measure(&mut report, &story)?;
     drop(story);
