@@ -1,6 +1,6 @@
-//! The lists of revoked certificates, which anybody may ask for, however often: a list is read once in a moment and then given
-//! to all from the same memory, no two are read at the same time, and few wait for that. So a flood of requests reaches
-//! neither the store nor the memory, and leaves room for other requests.
+//! The lists of revoked certificates, which anybody may ask for, however often: what is asked for, be it there or not, is read
+//! once in a moment and then given to all from the same memory; no two are read at the same time, and few wait for that. So
+//! a flood of requests, also for what nobody has, is at most one request of the store at a time, and leaves room for others.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,7 +25,7 @@ const PLACES: usize = 32;
 #[derive(Debug)]
 pub struct Lists {
     places: Semaphore,
-    read: Mutex<BTreeMap<Id, (Instant, reply::Crl)>>,
+    read: Mutex<BTreeMap<Id, (Instant, Option<reply::Crl>)>>,
 }
 
 impl Default for Lists {
@@ -43,11 +43,15 @@ pub async fn read(api: &Api, organization: Id) -> Answer<reply::Crl> {
     let _place = api.lists.places.try_acquire().map_err(|_| No::busy())?;
     let mut read = api.lists.read.lock().await;
     read.retain(|_, (at, _)| at.elapsed() < FRESH);
-    if let Some((_, list)) = read.get(&organization) {
-        return Ok(list.clone());
-    }
-    let Crl { number, der, .. } = api.have::<Crl>(organization, "list of revoked certificates").await?.record;
-    let list = reply::Crl { name: format!("{organization}.crl"), number, der: Bytes::from(der.0) };
-    read.insert(organization, (Instant::now(), list.clone()));
-    Ok(list)
+    let list = match read.get(&organization) {
+        Some((_, list)) => list.clone(),
+        None => {
+            let found = api.bus.get::<Crl>(organization).await?.map(|found| found.record);
+            let name = format!("{organization}.crl");
+            let list = found.map(|Crl { number, der, .. }| reply::Crl { name, number, der: Bytes::from(der.0) });
+            read.insert(organization, (Instant::now(), list.clone()));
+            list
+        }
+    };
+    list.ok_or_else(|| No::missing("list of revoked certificates"))
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use culvert_lease::Terms;
 use culvert_model::record::Log;
 use culvert_model::{HostId, Id, Millis, Record};
-use culvert_records::{BATCH, Bus, Failure, Guard, Hold, Key, Pages, Query, Stored, Write, delete, insert};
+use culvert_records::{BATCH, Bus, Failure, Guard, Hold, Key, Query, Stored, Write, delete, insert};
 use tokio::time::sleep;
 
 use crate::fence::{Fence, OWNER};
@@ -40,11 +40,6 @@ pub struct Desk<'a> {
 }
 
 impl Desk<'_> {
-    /// The records of a query, page by page.
-    pub fn pages<T: Record>(&self, query: Query) -> Pages<'_, T> {
-        self.bus.pages(query)
-    }
-
     /// All records of a query: for kinds of which a cluster has few, like its hosts and servers.
     ///
     /// # Errors
@@ -52,7 +47,7 @@ impl Desk<'_> {
     /// The store can't be reached.
     pub async fn all<T: Record>(&self, query: Query) -> Result<Vec<Stored<T>>, Failure> {
         let mut all = Vec::new();
-        let mut pages = self.pages(query);
+        let mut pages = self.bus.pages(query);
         while let Some(page) = pages.next().await? {
             all.extend(page);
         }
@@ -69,7 +64,7 @@ impl Desk<'_> {
         let mut seen = Seen { there: BTreeMap::new(), absent: BTreeSet::new() };
         let (Some(first), Some(last)) = (ids.first(), ids.last()) else { return Ok(seen) };
         let range = Query::all().from(Key::Text(first.clone())).to(Key::Text(format!("{last}\0")));
-        let mut pages = self.pages::<T>(range);
+        let mut pages = self.bus.pages::<T>(range);
         while let Some(page) = pages.next().await? {
             let found = page.into_iter().map(|stored| (stored.record.id(), stored));
             seen.there.extend(found.filter(|(id, _)| ids.contains(id)));

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use culvert_contract::body::ServerChange;
+use culvert_model::network::overlap;
 use culvert_model::record::{Route, Server};
 use culvert_model::{HostId, Id, Port};
 
@@ -101,7 +102,7 @@ fn whole<'a>(
             "The server is being moved into another network already. Wait until that has ended, or cancel the job.";
         return Err(No::field("network", "server_network_locked", text));
     }
-    if others.clone().any(|other| network::overlap(other.network, server.network)) {
+    if others.clone().any(|other| overlap(other.network, server.network)) {
         let text = "Another server's network overlaps with this one. Choose another.";
         return Err(No::field("network", "network_in_use", text));
     }

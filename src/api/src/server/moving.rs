@@ -28,8 +28,11 @@ pub async fn prepare(api: &Api, old: &Server, new: Server) -> Answer<(Server, Op
     if new.network == old.network {
         return Ok((new, None));
     }
-    let given = api.bus.list::<Address>(Query::by("by_address").equal(new.id)).await?;
-    let holders: Vec<Id> = given.into_iter().map(|held| held.record.user).collect();
+    let mut holders: Vec<Id> = Vec::new();
+    let mut pages = api.bus.pages::<Address>(Query::by("by_address").equal(new.id));
+    while let Some(page) = pages.next().await? {
+        holders.extend(page.iter().map(|held| held.record.user));
+    }
     fits(api, &new, &holders).await?;
     if holders.is_empty() {
         return Ok((new, None));
@@ -46,9 +49,10 @@ async fn fits(api: &Api, server: &Server, holders: &[Id]) -> Answer<()> {
     let (given, having) = (holders.len() as u64, holders.iter().collect::<BTreeSet<_>>());
     let (mut users, mut without) = (0_u64, 0_u64);
     for organization in &server.organizations {
-        for user in api.bus.list::<User>(Query::by("by_organization").equal(*organization)).await? {
-            users += 1;
-            without += u64::from(!having.contains(&user.record.id));
+        let mut pages = api.bus.pages::<User>(Query::by("by_organization").equal(*organization));
+        while let Some(page) = pages.next().await? {
+            users += page.len() as u64;
+            without += page.iter().filter(|user| !having.contains(&user.record.id)).count() as u64;
         }
     }
     let (room, wanted) = (room(server.network), given + without);

@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use culvert_model::network::room;
+use culvert_model::network::{overlap, room};
 use culvert_model::record::Server;
 use culvert_model::{Port, Protocol};
 use ipnet::Ipv4Net;
@@ -64,11 +64,6 @@ fn allowed(network: Ipv4Net) -> bool {
 pub fn fitting(clients: u64) -> Option<u8> {
     let network = |prefix| Ipv4Net::new(Ipv4Addr::UNSPECIFIED, prefix).expect("at most 32 bits");
     SIZES.rev().find(|prefix| room(network(*prefix)) >= clients)
-}
-
-/// Whether two networks share addresses.
-pub fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
-    a.contains(&b) || b.contains(&a)
 }
 
 /// A network that no other server has: 192.168.N.0/24, N by chance in 215 to 249, or else in 15 to 214.

@@ -18,6 +18,12 @@ pub fn usable(network: Ipv4Net, address: Ipv4Addr) -> bool {
     network.contains(&address) && !edge && address != gateway(network)
 }
 
+/// Whether two networks share addresses.
+#[must_use]
+pub fn overlap(a: Ipv4Net, b: Ipv4Net) -> bool {
+    a.contains(&b) || b.contains(&a)
+}
+
 /// How many clients can have an address.
 #[must_use]
 pub const fn room(network: Ipv4Net) -> u64 {

@@ -156,11 +156,8 @@ async fn more_to_do_meanwhile() {
     }
 }
 
-/// A server that is deleted has no addresses any more, also if some were about to be given.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_server_is_deleted_meanwhile() {
-    let scene = Scene::of(2 * BATCH).await;
-    scene.assign_all().await;
+/// The server is deleted as the first addresses are about to be written.
+async fn deleted_meanwhile(scene: &Scene) {
     let proxy = scene.holds(1, gives_addresses);
     let _queue = Process::start(&proxy.socket);
     proxy.reached().await;
@@ -170,19 +167,21 @@ async fn the_server_is_deleted_meanwhile() {
     assert_eq!(scene.held().await, []);
 }
 
+/// A server that is deleted has no addresses any more, also if some were about to be given.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_server_is_deleted_meanwhile() {
+    let scene = Scene::of(2 * BATCH).await;
+    scene.assign_all().await;
+    deleted_meanwhile(&scene).await;
+}
+
 /// The same, while a single user was about to get one.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_is_deleted_before_a_single_address() {
     let scene = Scene::of(1).await;
     let work = Work::AssignAddress { server: scene.server.id, user: scene.users[0] };
     scene.api.insert(&job("one", work, Priority::High)).await.expect("a new job");
-    let proxy = scene.holds(1, gives_addresses);
-    let _queue = Process::start(&proxy.socket);
-    proxy.reached().await;
-    scene.api.write(vec![delete::<Server>(scene.server.id, Guard::default())]).await.expect("it is there");
-    proxy.go();
-    scene.left(0).await;
-    assert_eq!(scene.held().await, []);
+    deleted_meanwhile(&scene).await;
 }
 
 /// While a server is moved, nobody gets an address, and no job waits for that: the move's end gives them, well or not.

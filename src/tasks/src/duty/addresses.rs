@@ -17,7 +17,7 @@ use crate::desk::{Desk, Seen, unless_changed};
 pub async fn run(desk: &Desk<'_>) -> Result<Done, Failure> {
     let (mut removed, mut unsettled) = (0, BTreeSet::new());
     // In this order the users of a page stand close together.
-    let mut pages = desk.pages::<Address>(Query::by("by_user"));
+    let mut pages = desk.bus.pages::<Address>(Query::by("by_user"));
     while let Some(page) = pages.next().await? {
         removed += sweep(desk, page, &mut unsettled).await?;
     }
@@ -114,7 +114,7 @@ impl Scene {
 
 /// The number of the device, if the address stands under the id that it should.
 fn device(address: &Address) -> Option<u16> {
-    let number = address.id.rsplit_once('-')?.1.parse().ok()?;
+    let number = Address::number(&address.id)?;
     (address.id == Address::name(address.server, address.user, number)).then_some(number)
 }
 
@@ -124,7 +124,7 @@ async fn unsettled_servers(desk: &Desk<'_>, known: &BTreeSet<Id>) -> Result<Vec<
     let mut settled = desk.all::<Server>(Query::all()).await?;
     settled.retain(|server| server.record.network_lock.is_none());
     let mut unsettled: Vec<_> = settled.extract_if(.., |server| known.contains(&server.record.id)).collect();
-    let mut pages = desk.pages::<User>(Query::all());
+    let mut pages = desk.bus.pages::<User>(Query::all());
     while let Some(users) = pages.next().await? {
         for server in std::mem::take(&mut settled) {
             let lacks = lacks(desk, &server.record, &users).await?;

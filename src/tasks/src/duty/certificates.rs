@@ -90,7 +90,7 @@ impl Round<'_> {
     async fn ending(&mut self) -> Result<(), Failure> {
         let horizon = self.desk.now + self.settings.expiry();
         let soon = Query::by("by_expiry").to(Key::Int(signed(horizon)));
-        let mut pages = self.desk.pages::<Certificate>(soon);
+        let mut pages = self.desk.bus.pages::<Certificate>(soon);
         while let Some(page) = pages.next().await?.filter(|page| !page.is_empty()) {
             let servers = self.desk.all::<Server>(Query::all()).await?;
             let shown = shown(self.desk).await?;

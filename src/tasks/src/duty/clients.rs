@@ -22,7 +22,7 @@ pub async fn run(desk: &Desk<'_>) -> Result<Done, Failure> {
 /// Only those of a query.
 pub async fn of(desk: &Desk<'_>, query: Query) -> Result<u64, Failure> {
     let mut removed = 0;
-    let mut pages = desk.pages::<Connection>(query);
+    let mut pages = desk.bus.pages::<Connection>(query);
     while let Some(page) = pages.next().await? {
         removed += remove(desk, page).await?;
     }

@@ -22,7 +22,7 @@ pub async fn run(desk: &Desk<'_>) -> Result<Done, Failure> {
     if let Some(early) = early(desk, LEASE) {
         return Ok(early);
     }
-    let (mut moved, mut pages) = (0, desk.pages::<Server>(Query::all()));
+    let (mut moved, mut pages) = (0, desk.bus.pages::<Server>(Query::all()));
     while moved < MOST
         && let Some(servers) = pages.next().await?
     {

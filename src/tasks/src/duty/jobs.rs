@@ -42,7 +42,7 @@ enum Fate {
 /// Jobs that nobody holds and nobody will end, as many as can be watched.
 async fn suspects(desk: &Desk<'_>) -> Result<Vec<(Stored<Job>, Fate)>, Failure> {
     let mut suspects = Vec::new();
-    let mut pages = desk.pages::<Job>(Query::by("by_state"));
+    let mut pages = desk.bus.pages::<Job>(Query::by("by_state"));
     while let Some(mut page) = pages.next().await? {
         page.retain(|job| job.held_for() == 0);
         let pointless = pointless(desk, &page).await?;

@@ -42,7 +42,7 @@ pub async fn run(desk: &Desk<'_>) -> Result<Done, Failure> {
 /// As many as can be watched, in the order of their subjects.
 async fn suspects(desk: &Desk<'_>) -> Result<Vec<Stored<Certificate>>, Failure> {
     let mut suspects = Vec::new();
-    let mut pages = desk.pages::<Certificate>(Query::by("by_subject"));
+    let mut pages = desk.bus.pages::<Certificate>(Query::by("by_subject"));
     while let Some(page) = pages.next().await? {
         let lost = lost(desk, &page).await?.certificates;
         suspects.extend(page.into_iter().filter(|certificate| lost.contains(&certificate.record.id.to_string())));
@@ -90,7 +90,7 @@ async fn lost(desk: &Desk<'_>, certificates: &[Stored<Certificate>]) -> Result<L
 /// The figures of hosts that were removed while they were being written.
 async fn figures(desk: &Desk<'_>) -> Result<u64, Failure> {
     let mut removed = 0;
-    let mut pages = desk.pages::<Usage>(Query::by("by_host"));
+    let mut pages = desk.bus.pages::<Usage>(Query::by("by_host"));
     while let Some(mut page) = pages.next().await? {
         let hosts = page.iter().map(|usage| usage.record.host.to_string()).collect();
         let gone = desk.absent::<Host>(&hosts).await?;
@@ -103,7 +103,7 @@ async fn figures(desk: &Desk<'_>) -> Result<u64, Failure> {
 /// What instances of servers that are gone have printed.
 async fn outputs(desk: &Desk<'_>) -> Result<u64, Failure> {
     let mut removed = 0;
-    let mut pages = desk.pages::<Output>(Query::by("by_server"));
+    let mut pages = desk.bus.pages::<Output>(Query::by("by_server"));
     while let Some(mut page) = pages.next().await? {
         let servers = page.iter().map(|output| output.record.server.to_string()).collect();
         let gone = desk.absent::<Server>(&servers).await?;

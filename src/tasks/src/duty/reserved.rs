@@ -25,7 +25,7 @@ pub async fn run(desk: &Desk<'_>) -> Result<Done, Failure> {
 /// The writes that put certificates back as they are now.
 async fn certificates(desk: &Desk<'_>) -> Result<Vec<Write>, Failure> {
     let mut writes = Vec::new();
-    let mut pages = desk.pages::<Certificate>(reserved());
+    let mut pages = desk.bus.pages::<Certificate>(reserved());
     while let Some(page) = pages.next().await? {
         writes.extend(page.into_iter().filter(|found| found.record.state == CertificateState::Reserved).map(|found| {
             let guard = found.unchanged();

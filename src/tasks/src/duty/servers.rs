@@ -91,7 +91,7 @@ impl Cleared {
 /// Frees or removes those of these instances that nobody holds and whose host is not there. One that is there starts them
 /// again by itself.
 async fn clear(desk: &Desk<'_>, query: Query, cleared: &mut Cleared) -> Result<(), Failure> {
-    let mut pages = desk.pages::<Instance>(query);
+    let mut pages = desk.bus.pages::<Instance>(query);
     while let Some(mut page) = pages.next().await? {
         let held = page.iter().map(Stored::held_for).filter(|left| *left > 0).min();
         cleared.held = cleared.held.into_iter().chain(held).min();
@@ -122,8 +122,7 @@ async fn clear(desk: &Desk<'_>, query: Query, cleared: &mut Cleared) -> Result<(
 
 /// Whether the server has fewer instances by now.
 fn surplus(instance: &Stored<Instance>, server: &Stored<Server>) -> bool {
-    let number = instance.record.id.rsplit_once('-').and_then(|(_, number)| number.parse::<u16>().ok());
-    number.is_none_or(|number| number >= server.record.replica_count)
+    Instance::number(&instance.record.id).is_none_or(|number| number >= server.record.replica_count)
 }
 
 /// Under its lease: a host that comes back in this moment holds it, or claims it after us.

@@ -36,7 +36,7 @@ pub async fn run(desk: &Desk<'_>) -> Result<Done, Failure> {
 /// Users without an organisation, as many as can be watched. They are in the order of their organisations.
 async fn suspects(desk: &Desk<'_>) -> Result<Vec<Stored<User>>, Failure> {
     let mut suspects = Vec::new();
-    let mut pages = desk.pages::<User>(Query::by("by_organization"));
+    let mut pages = desk.bus.pages::<User>(Query::by("by_organization"));
     while let Some(users) = pages.next().await? {
         let gone = desk.absent::<Organization>(&organizations(&users)).await?;
         suspects.extend(users.into_iter().filter(|user| gone.contains(&user.record.organization.to_string())));
@@ -66,7 +66,7 @@ pub async fn forget_organization(desk: &Desk<'_>, organization: &str) -> Result<
     desk.erase::<CaKey>(organization).await?;
     desk.erase::<OrganizationSecret>(organization).await?;
     desk.erase::<Crl>(organization).await?;
-    let mut pages = desk.pages::<Revocation>(Query::by("by_organization").equal(organization));
+    let mut pages = desk.bus.pages::<Revocation>(Query::by("by_organization").equal(organization));
     while let Some(page) = pages.next().await? {
         desk.remove(&page, &[]).await?;
     }

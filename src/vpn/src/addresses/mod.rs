@@ -67,7 +67,7 @@ impl Addresses {
         let held: BTreeMap<_, _> = all
             .into_iter()
             .filter_map(|Stored { record, .. }| {
-                Some(((record.user, number(&record.id)?), record.within(self.network)?))
+                Some(((record.user, Address::number(&record.id)?), record.within(self.network)?))
             })
             .collect();
         let mut known = self.known();
@@ -162,7 +162,7 @@ impl Addresses {
             Some(Refusal::Exists) => match self.bus.get::<Address>(&wanted.id).await? {
                 Some(stored) => match stored.record.within(self.network) {
                     Some(address) => {
-                        self.note(wanted.user, number(&wanted.id).unwrap_or(0), address);
+                        self.note(wanted.user, Address::number(&wanted.id).unwrap_or(0), address);
                         Ok(())
                     }
                     None => self.replace(&stored, wanted).await,
@@ -177,7 +177,7 @@ impl Addresses {
     async fn replace(&self, stored: &Stored<Address>, wanted: &Address) -> Result<(), Trouble> {
         match self.bus.write(vec![update(wanted, stored.unchanged())]).await {
             Ok(_) => {
-                self.note(wanted.user, number(&wanted.id).unwrap_or(0), wanted.address);
+                self.note(wanted.user, Address::number(&wanted.id).unwrap_or(0), wanted.address);
                 Ok(())
             }
             Err(failure) if failure.refusal().is_some() => Ok(self.load().await?),
@@ -206,9 +206,4 @@ impl Addresses {
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The number at the end of an address record's id.
-fn number(id: &str) -> Option<u16> {
-    id.rsplit_once('-')?.1.parse().ok()
 }

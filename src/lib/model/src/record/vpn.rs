@@ -196,7 +196,7 @@ impl Instance {
     /// The number in such an id.
     #[must_use]
     pub fn number(id: &str) -> Option<u16> {
-        id.rsplit_once('-')?.1.parse().ok()
+        last_number(id)
     }
 }
 
@@ -230,12 +230,22 @@ impl Address {
         format!("{server}-{user}-{number}")
     }
 
+    /// The number of the device in such an id.
+    #[must_use]
+    pub fn number(id: &str) -> Option<u16> {
+        last_number(id)
+    }
+
     /// What it is in the network that the server has: this is what the move into another network turns on. Nothing, if it
     /// is from a former network.
     #[must_use]
     pub fn within(&self, network: Ipv4Net) -> Option<Ipv4Addr> {
         [Some(self.address), self.next].into_iter().flatten().find(|address| usable(network, *address))
     }
+}
+
+fn last_number(id: &str) -> Option<u16> {
+    id.rsplit_once('-')?.1.parse().ok()
 }
 
 /// A client that is connected.

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use culvert_model::Id;
+use culvert_model::network::overlap;
 use culvert_model::record::{Job, Priority, Progress, Server, Work};
 use culvert_records::{BATCH, Failure, Query, Stored, Write, update};
 use ipnet::Ipv4Net;
@@ -56,18 +57,17 @@ async fn locked(claimed: &mut Claimed, id: Id, old: Ipv4Net) -> Result<Option<St
 /// The other servers that are perhaps being moved into this network, or one that overlaps with it. Fails if another has
 /// such a network already.
 async fn rivals(desk: &Desk, id: Id, new: Ipv4Net) -> Result<Vec<Stored<Server>>, Trouble> {
-    let overlaps = |other: Ipv4Net| other.contains(&new) || new.contains(&other);
     let mut rivals = Vec::new();
     let mut pages = desk.bus.pages::<Server>(Query::all());
     while let Some(page) = pages.next().await? {
         for other in page.into_iter().filter(|other| other.record.id != id) {
-            if overlaps(other.record.network) {
+            if overlap(other.record.network, new) {
                 return Err(Trouble::Failed(format!("The network {new} belongs to another server by now.")));
             }
             let Some(lock) = &other.record.network_lock else { continue };
             match desk.bus.get::<Job>(lock).await {
                 Ok(Some(Stored { record: Job { work: Work::AssignPool { new: theirs, .. }, .. }, .. }))
-                    if !overlaps(theirs) => {}
+                    if !overlap(theirs, new) => {}
                 // A job that is gone may have ended just now, and its server be where we want to go.
                 Ok(_) | Err(Failure::Invalid(_)) => rivals.push(other),
                 Err(failure) => return Err(failure.into()),
