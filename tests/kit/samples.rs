@@ -14,9 +14,13 @@ pub fn sample(kind: Kind) -> Value {
         Kind::Cluster | Kind::Host | Kind::Usage | Kind::Settings | Kind::Log => of_the_cluster(kind),
         Kind::Admin | Kind::AdminSecret | Kind::Session | Kind::Nonce | Kind::Tls | Kind::TlsKey => of_access(kind),
         Kind::Job | Kind::Task => of_work(kind),
-        Kind::Server | Kind::ServerKey | Kind::Instance | Kind::Address | Kind::Connection | Kind::Output => {
-            of_servers(kind)
-        }
+        Kind::Server
+        | Kind::ServerKey
+        | Kind::Networks
+        | Kind::Instance
+        | Kind::Address
+        | Kind::Connection
+        | Kind::Output => of_servers(kind),
         _ => of_users(kind),
     }
 }
@@ -125,6 +129,7 @@ fn of_servers(kind: Kind) -> Value {
             "session_timeout": 2, "max_clients": 100, "max_devices": 3, "tun_mtu": 1500, "mss_fix": 1400, "debug": true,
             "block_outside_dns": true, "pre_connect_msg": "hello",
         }),
+        Kind::Networks => json!({ "id": "networks" }),
         Kind::ServerKey => json!({ "id": ID, "tls_crypt": "AAEC" }),
         Kind::Instance => json!({
             "id": format!("{ID}-0"), "server": ID, "host": HOST, "slot": 3, "state": "online", "since": 1, "reason": "x",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use culvert_model::record::{Host, Log};
 use culvert_model::{HostId, Id, Kind, Millis, Record};
 use culvert_records::{Bus, Failure, Stored};
-use tokio::sync::{Semaphore, broadcast, watch};
+use tokio::sync::{Mutex, Semaphore, broadcast, watch};
 use tokio::time::{Instant, timeout_at};
 
 use crate::answer::{Answer, No};
@@ -61,6 +61,8 @@ pub struct Inner {
     pub recall: Recall,
     /// Lists of revoked certificates that were just read.
     pub lists: Lists,
+    /// Held while a network or a port is chosen for a server.
+    pub choosing: Mutex<()>,
     clock: Clock,
 }
 
@@ -90,6 +92,7 @@ impl Api {
             guesses: Semaphore::new(GUESSES),
             recall: Recall::default(),
             lists: Lists::default(),
+            choosing: Mutex::default(),
             clock: Clock::default(),
         }))
     }

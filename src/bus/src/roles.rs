@@ -70,6 +70,7 @@ const TABLE: &[Line] = &[
     // Known to everybody who connects.
     line(Kind::DhParams,        Plain,  "rud",   "r",   "riud", "rud",   ""),
     line(Kind::Server,          Cached, "riud",  "",    "ru",   "ru",    "r"),
+    line(Kind::Networks,        Plain,  "riu",   "",    "riu",  "",      ""),
     line(Kind::ServerKey,       Secret, "siud",  "",    "",     "d",     "s"),
     line(Kind::Instance,        Plain,  "riudc", "",    "",     "riudc", "riudc"),
     line(Kind::Address,         Plain,  "riud",  "",    "riud", "riud",  "riud"),

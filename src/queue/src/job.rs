@@ -125,7 +125,7 @@ impl Attempt<'_> {
         let begun = self.claimed.desk.clock();
         let done = self.work().await;
         let id = self.claimed.id();
-        let why = match done {
+        let (why, hopeless) = match done {
             Ok(()) => {
                 tracing::info!(job = id, milliseconds = self.claimed.desk.clock() - begun, "done");
                 return End::Over;
@@ -134,13 +134,14 @@ impl Attempt<'_> {
                 tracing::info!(job = id, "the job is gone, or not open any more");
                 return End::Ours;
             }
-            Err(Trouble::Failed(why)) => why,
-            Err(Trouble::NotYet(why)) => why.into(),
-            Err(Trouble::Away) => "The database could not be reached.".into(),
-            Err(Trouble::Unwritten(failure)) => failure.to_string(),
+            Err(Trouble::Hopeless(why)) => (why, true),
+            Err(Trouble::Failed(why)) => (why, false),
+            Err(Trouble::NotYet(why)) => (why.into(), false),
+            Err(Trouble::Away) => ("The database could not be reached.".into(), false),
+            Err(Trouble::Unwritten(failure)) => (failure.to_string(), false),
         };
         tracing::warn!(job = id, attempt = self.claimed.job.record.attempts, why, "failed");
-        let _ = timeout(LIMIT, self.fail(&why)).await;
+        let _ = timeout(LIMIT, self.fail(&why, hopeless)).await;
         End::Ours
     }
 
@@ -233,13 +234,13 @@ impl Attempt<'_> {
             .await
     }
 
-    async fn fail(&mut self, why: &str) -> Result<(), Trouble> {
+    async fn fail(&mut self, why: &str, hopeless: bool) -> Result<(), Trouble> {
         let now = self.claimed.now().await?;
         self.claimed
             .change(|job| {
                 ended(job);
                 job.error = Some(why.into());
-                if job.attempts >= ATTEMPTS {
+                if hopeless || job.attempts >= ATTEMPTS {
                     job.state = JobState::Dead;
                 } else {
                     job.not_before = now + backoff(job.attempts);

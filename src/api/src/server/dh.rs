@@ -49,21 +49,16 @@ pub async fn write(api: &Api, mut server: Server, writes: impl Fn(&Server) -> Ve
 /// # Errors
 ///
 /// It is not there, `change` refused, the store can't be reached, or others write it all the time.
-pub async fn change<R>(api: &Api, id: Id, mut change: impl FnMut(&mut Server) -> Answer<R>) -> Answer<(Server, R)> {
-    for _ in 0..5 {
+pub async fn change<R>(api: &Api, id: Id, change: impl Fn(&mut Server) -> Answer<R>) -> Answer<(Server, R)> {
+    super::again(|| async {
         let stored = api.have::<Server>(id, "server").await?;
         let mut server = stored.record.clone();
         let result = change(&mut server)?;
-        match write(api, server, |server| vec![update(server, stored.unchanged())]).await {
-            Ok(server) => {
-                changed(api, &stored.record, &server).await;
-                return Ok((server, result));
-            }
-            Err(no) if no.status == StatusCode::CONFLICT => {}
-            Err(no) => return Err(no),
-        }
-    }
-    Err(No::raced())
+        let server = write(api, server, |server| vec![update(server, stored.unchanged())]).await?;
+        changed(api, &stored.record, &server).await;
+        Ok((server, result))
+    })
+    .await
 }
 
 /// Gets a server what it lacks.
@@ -103,14 +98,17 @@ pub async fn give_up(api: &Api, server: Id, bits: u16) {
 ///
 /// The store can't be reached, or others write a server all the time.
 pub async fn provide_all(api: &Api, settings: &Settings) -> Answer<()> {
+    let mut all = Ok(());
     for server in super::list(api).await?.iter().filter(|server| lacks(server, settings)) {
         match change(api, server.id, |_| Ok(())).await {
             // It was deleted meanwhile.
             Err(no) if no.status == StatusCode::NOT_FOUND => {}
+            // The others are not to wait for this one.
+            Err(no) if no == No::raced() => all = Err(no),
             done => drop(done?),
         }
     }
-    Ok(())
+    all
 }
 
 /// The searches for servers that lack parameters, as far as they can be looked at while the store is away.

@@ -15,11 +15,10 @@ use std::iter;
 
 use culvert_contract::body::ServerChange;
 use culvert_contract::reply::Done;
-use culvert_model::Bytes;
-use culvert_model::Id;
 use culvert_model::record::{Address, Job, Output, Priority, Server, ServerKey, Work};
+use culvert_model::{Bytes, Id, Port, Protocol};
 use culvert_records::{Failure, Guard, Query, Write, delete, insert, update as replace};
-use http::StatusCode;
+use ipnet::Ipv4Net;
 
 pub use dh::provide_all;
 pub use host::{attach_host, detach_host, hosts};
@@ -30,6 +29,7 @@ pub use view::{Scene, show};
 
 use crate::answer::{Answer, No};
 use crate::api::Api;
+use crate::server::network::Place;
 use crate::{certificate, random};
 
 /// All servers by name.
@@ -65,9 +65,14 @@ async fn neighbours(api: &Api) -> Answer<Vec<Server>> {
 ///
 /// It may not be so, or the store can't be reached.
 pub async fn create(api: &Api, change: &ServerChange) -> Answer<Server> {
-    let server = check::plan(None, change, &neighbours(api).await?, api.host().await?)?;
-    let key = ServerKey { id: server.id, tls_crypt: Bytes(random::bytes::<256>().to_vec()) };
-    let server = dh::write(api, server, |server| vec![insert(server), insert(&key)]).await?;
+    let host = api.host().await?;
+    let server = again(|| async {
+        let place = Place::choose(api).await?;
+        let server = check::plan(None, change, &neighbours(api).await?, host)?;
+        let key = ServerKey { id: server.id, tls_crypt: Bytes(random::bytes::<256>().to_vec()) };
+        dh::write(api, server, |server| vec![insert(server), insert(&key), place.taken()]).await
+    })
+    .await?;
     api.note(format!("Server {} was created.", server.name)).await;
     Ok(server)
 }
@@ -78,27 +83,41 @@ pub async fn create(api: &Api, change: &ServerChange) -> Answer<Server> {
 ///
 /// It may not be so, is not there, or the store can't be reached.
 pub async fn update(api: &Api, id: Id, change: &ServerChange) -> Answer<Done<Server>> {
-    let others = neighbours(api).await?;
     let host = api.host().await?;
-    for _ in 0..5 {
+    let (server, job) = again(|| async {
+        let place = Place::choose(api).await?;
+        let others = neighbours(api).await?;
         let stored = api.have::<Server>(id, "server").await?;
         let planned = check::plan(Some(&stored.record), change, &others, host)?;
+        let place = (place_of(&planned) != place_of(&stored.record)).then_some(place);
         let (server, job) = moving::prepare(api, &stored.record, planned).await?;
         let writes = |server: &Server| {
             let write = replace(server, stored.unchanged());
-            iter::once(write).chain(job.as_ref().map(insert)).collect()
+            iter::once(write).chain(place.as_ref().map(Place::taken)).chain(job.as_ref().map(insert)).collect()
         };
-        match dh::write(api, server, writes).await {
-            Ok(server) => {
-                dh::changed(api, &stored.record, &server).await;
-                api.note(format!("Server {} was changed.", server.name)).await;
-                return match job {
-                    Some(job) => moving::wait(api, id, &job).await,
-                    None => Ok(Done::Now(server)),
-                };
-            }
-            Err(no) if no.status == StatusCode::CONFLICT => {}
-            Err(no) => return Err(no),
+        let server = dh::write(api, server, writes).await?;
+        dh::changed(api, &stored.record, &server).await;
+        Ok((server, job))
+    })
+    .await?;
+    api.note(format!("Server {} was changed.", server.name)).await;
+    match job {
+        Some(job) => moving::wait(api, id, &job).await,
+        None => Ok(Done::Now(server)),
+    }
+}
+
+/// What no two servers have in common.
+const fn place_of(server: &Server) -> (Ipv4Net, Protocol, Port) {
+    (server.network, server.protocol, server.port)
+}
+
+/// Does it again, as long as somebody else writes the same at the same time.
+async fn again<T, F: Future<Output = Answer<T>>>(attempt: impl Fn() -> F) -> Answer<T> {
+    for _ in 0..5 {
+        match attempt().await {
+            Err(no) if no == No::raced() => {}
+            done => return done,
         }
     }
     Err(No::raced())

@@ -2,12 +2,18 @@
 
 use std::net::Ipv4Addr;
 
+use std::time::Duration;
+
 use culvert_model::network::{overlap, room};
-use culvert_model::record::Server;
+use culvert_model::record::{Networks, Server};
 use culvert_model::{Port, Protocol};
+use culvert_records::Write;
 use ipnet::Ipv4Net;
+use tokio::sync::MutexGuard;
+use tokio::time::timeout;
 
 use crate::answer::{Answer, No};
+use crate::api::Api;
 use crate::random;
 
 /// A server's network lies inside one of these.
@@ -32,6 +38,35 @@ const ALLOWED: &[&str] = &[
 
 /// From the largest network that the helper makes to the smallest, as prefix lengths.
 const SIZES: std::ops::RangeInclusive<u8> = 10..=29;
+
+/// How long others that choose are waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A choice of a network or a port that no other server has, from before the look at the others until it is written.
+#[derive(Debug)]
+pub struct Place<'a> {
+    turn: Write,
+    /// The first to be done has all others look again, so here they come one after the other. Between hosts, and when that
+    /// takes too long, only the write decides.
+    _alone: Option<MutexGuard<'a, ()>>,
+}
+
+impl<'a> Place<'a> {
+    /// Begins to choose.
+    ///
+    /// # Errors
+    ///
+    /// The store can't be reached.
+    pub async fn choose(api: &'a Api) -> Answer<Self> {
+        let alone = timeout(PATIENCE, api.choosing.lock()).await.ok();
+        Ok(Self { turn: api.bus.turn::<Networks>().await?, _alone: alone })
+    }
+
+    /// The write that goes along with what was chosen: it is refused if others have chosen meanwhile.
+    pub fn taken(&self) -> Write {
+        self.turn.clone()
+    }
+}
 
 /// The network that an administrator wrote.
 ///

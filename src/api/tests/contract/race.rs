@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use culvert_api::first;
+use culvert_api::{first, server};
+use culvert_contract::body::ServerChange;
 use culvert_model::Id;
-use culvert_model::record::{Admin, AdminSecret, Certificate, CertificateState, User};
+use culvert_model::record::{Admin, AdminSecret, Certificate, CertificateState, Server, User};
 use culvert_records::Query;
 use serde_json::json;
 
@@ -121,4 +122,36 @@ async fn no_login_with_the_old_password_outlives_it() {
         }
         old = new;
     }
+}
+
+/// By two hosts, neither of which knows of the other's choice.
+#[tokio::test]
+async fn servers_made_at_the_same_time_have_networks_and_ports_of_their_own() {
+    let world = World::new().await;
+    let console = world.log_in().await;
+    let other = world.other("other");
+    let new = (0..24).map(|number| {
+        let (world, console) = (&world, &console);
+        let body = json!({ "name": format!("s{number}"), "network": "", "protocol": "udp", "cipher": "aes256", "hash": "sha256" });
+        async move { world.ask(console, "POST", "/server", Some(body)).await }
+    });
+    let there = (0..24).map(|number| {
+        let name = format!("t{number}");
+        let change = ServerChange {
+            name,
+            protocol: "udp".into(),
+            cipher: "aes256".into(),
+            hash: "sha256".into(),
+            ..ServerChange::default()
+        };
+        let other = &other;
+        async move { server::create(other, &change).await }
+    });
+    let (here, there) = tokio::join!(together(new), together(there));
+    assert!(here.iter().all(|answer| answer.status == 200), "{here:?}");
+    assert!(there.iter().all(Result::is_ok), "{there:?}");
+    let servers = world.api.bus.list::<Server>(Query::all()).await.expect("servers");
+    let networks: BTreeSet<_> = servers.iter().map(|server| server.record.network).collect();
+    let ports: BTreeSet<_> = servers.iter().map(|server| server.record.port).collect();
+    assert_eq!((servers.len(), networks.len(), ports.len()), (48, 48, 48));
 }

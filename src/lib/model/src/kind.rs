@@ -166,6 +166,8 @@ kinds! {
         unique("by_short", &["short"]),
         index("by_expiry", &["expires"]),
     ];
+    /// What stands for the networks and ports of all servers: one record.
+    Networks = "networks", version 1, scope None, announced false, [];
 }
 
 impl Kind {

@@ -13,6 +13,7 @@ mod pages;
 mod query;
 mod stream;
 mod subscription;
+mod turn;
 
 pub use connection::{Bus, SILENCE};
 pub use culvert_wire::bus::{BATCH, Change, Claim, Guard, Keeper, Key, Lease, Refusal, Standing, Transfer, Write};

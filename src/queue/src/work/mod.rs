@@ -35,6 +35,8 @@ pub enum Trouble {
     Unwritten(Failure),
     /// What went wrong, for people.
     Failed(String),
+    /// The same, when trying again would only come to the same.
+    Hopeless(String),
 }
 
 impl From<String> for Trouble {

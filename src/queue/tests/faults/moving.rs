@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use culvert_bus::store::Store;
 use culvert_bus::store::mongo::Mongo;
-use culvert_model::record::{Address, Job, Priority, Server, User, Work};
+use culvert_model::record::{Address, Job, JobState, Priority, Server, User, Work};
 use culvert_model::{HostId, Id, Kind, Role};
 use culvert_records::{BATCH, Bus, Query, Write, insert, update};
 use culvert_wire::bus::Request;
@@ -155,6 +155,10 @@ async fn tried_again() {
     assert!(error.contains("belongs to another server"), "{error}");
     assert_eq!(scene.record().await.network, old);
     scene.api.delete::<Server>(other.id).await.expect("it is there");
+    let mut dead = scene.api.get::<Job>("move").await.expect("the bus answers").expect("an administrator sees why");
+    assert_eq!(dead.record.state, JobState::Dead);
+    dead.record.state = JobState::Open;
+    scene.api.update(&mut dead).await.expect("nobody else writes it");
     scene.until(|server| server.network == new && server.network_lock.is_none()).await;
     scene.moved().await;
 }

@@ -20,7 +20,7 @@ pub use user::{
     CaKey, Certificate, CertificateKey, CertificateState, Crl, Organization, OrganizationSecret, PortForward,
     ProfileLink, Purpose, Reason, Revocation, User, UserSecret,
 };
-pub use vpn::{Address, Connection, DhParams, Instance, InstanceState, Output, Route, Server, ServerKey};
+pub use vpn::{Address, Connection, DhParams, Instance, InstanceState, Networks, Output, Route, Server, ServerKey};
 pub use work::{Job, JobState, NewUser, Priority, Progress, Task, Work};
 
 use crate::Kind;

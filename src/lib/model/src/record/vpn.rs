@@ -112,6 +112,27 @@ pub struct Server {
 }
 record!(Server);
 
+/// What stands for the networks and ports of all servers: one record, which is written with each choice of one, by
+/// whoever looked at all servers since reading it. It holds nothing: of two choices without sight of each other one is
+/// refused for its revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Networks {
+    /// [`Networks::ID`].
+    pub id: String,
+}
+record!(Networks);
+
+impl Networks {
+    /// The id of the only record.
+    pub const ID: &str = "networks";
+}
+
+impl Default for Networks {
+    fn default() -> Self {
+        Self { id: Self::ID.into() }
+    }
+}
+
 impl Server {
     /// The size of the Diffie-Hellman parameters that it gets: what is smaller than 2048 bits can be broken (RFC 8247,
     /// section 2.4).

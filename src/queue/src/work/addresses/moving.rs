@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 
 use culvert_model::Id;
 use culvert_model::network::overlap;
-use culvert_model::record::{Job, Priority, Progress, Server, Work};
-use culvert_records::{BATCH, Failure, Query, Stored, Write, update};
+use culvert_model::record::{Job, Networks, Priority, Progress, Server, Work};
+use culvert_records::{BATCH, Query, Stored, Write, update};
 use ipnet::Ipv4Net;
 
 use super::held;
@@ -17,21 +17,19 @@ use crate::work::Trouble;
 
 /// Moves a server into another network, unless another has that by then.
 ///
-/// Several may want it at the same time. Each locks its server before it looks at the others, so of any two at least one
-/// sees the other's lock; and that one, when it is ready, writes the other's record, too, as it was seen. So the first to
-/// be ready has the network: the other's last batch is refused, since its server was written, and it looks again.
+/// Several may want it at the same time: the first to be ready has it. The other's last batch is refused then, and it
+/// looks again.
 pub async fn move_all(claimed: &mut Claimed, id: Id, [old, new]: [Ipv4Net; 2]) -> Result<Vec<Write>, Trouble> {
     let desk = claimed.desk.clone();
     let Some(stored) = locked(claimed, id, old).await? else {
         return give_up_move(&desk, &claimed.job.record, id).await;
     };
-    rivals(&desk, id, new).await?;
+    vacant(&desk, id, new).await?;
     stage(claimed, id, [old, new]).await?;
+    let turn = desk.bus.turn::<Networks>().await?;
+    vacant(&desk, id, new).await?;
     let moved = Server { network: new, ..stored.record.clone() };
-    let mut writes = vec![update(&moved, stored.unchanged()), assign_now(&desk, id).await?];
-    let rivals = rivals(&desk, id, new).await?;
-    writes.extend(rivals.iter().map(|rival| update(&rival.record, rival.unchanged())));
-    Ok(writes)
+    Ok(vec![update(&moved, stored.unchanged()), assign_now(&desk, id).await?, turn])
 }
 
 /// The server, locked for this job. A job that was given up and is tried again has no lock any more. None, if there is
@@ -54,27 +52,15 @@ async fn locked(claimed: &mut Claimed, id: Id, old: Ipv4Net) -> Result<Option<St
     }
 }
 
-/// The other servers that are perhaps being moved into this network, or one that overlaps with it. Fails if another has
-/// such a network already.
-async fn rivals(desk: &Desk, id: Id, new: Ipv4Net) -> Result<Vec<Stored<Server>>, Trouble> {
-    let mut rivals = Vec::new();
+/// Fails if another server has a network that overlaps with this one.
+async fn vacant(desk: &Desk, id: Id, new: Ipv4Net) -> Result<(), Trouble> {
     let mut pages = desk.bus.pages::<Server>(Query::all());
     while let Some(page) = pages.next().await? {
-        for other in page.into_iter().filter(|other| other.record.id != id) {
-            if overlap(other.record.network, new) {
-                return Err(Trouble::Failed(format!("The network {new} belongs to another server by now.")));
-            }
-            let Some(lock) = &other.record.network_lock else { continue };
-            match desk.bus.get::<Job>(lock).await {
-                Ok(Some(Stored { record: Job { work: Work::AssignPool { new: theirs, .. }, .. }, .. }))
-                    if !overlap(theirs, new) => {}
-                // A job that is gone may have ended just now, and its server be where we want to go.
-                Ok(_) | Err(Failure::Invalid(_)) => rivals.push(other),
-                Err(failure) => return Err(failure.into()),
-            }
+        if page.iter().any(|other| other.record.id != id && overlap(other.record.network, new)) {
+            return Err(Trouble::Hopeless(format!("The network {new} belongs to another server by now.")));
         }
     }
-    Ok(rivals)
+    Ok(())
 }
 
 /// Writes beside each address the one that it becomes.
@@ -87,7 +73,7 @@ async fn stage(claimed: &mut Claimed, server: Id, [old, new]: [Ipv4Net; 2]) -> R
     }
     let given = current.len() as u64;
     let plan = Move::plan(&current, [old, new]).ok_or_else(|| {
-        Trouble::Failed(format!("The network {new} has too few addresses for the {given} that are given away."))
+        Trouble::Hopeless(format!("The network {new} has too few addresses for the {given} that are given away."))
     })?;
     drop(current);
     let mut done = 0;
