@@ -68,7 +68,7 @@ async fn hear(bus: &Bus, attended: &[(&Duty, Arc<Bell>)]) {
         let heard = news.next().await;
         for (duty, bell) in attended {
             match &heard {
-                News::Changed(change) if duty.hears.contains(&change.kind) => bell.changed(change.at),
+                News::Changed(change) if duty.hears.contains(&change.kind) => bell.changed(),
                 News::Changed(change) if change.kind == Kind::Task && change.record == duty.name => {
                     if duty.period > OFTEN {
                         bell.ring();
@@ -78,7 +78,7 @@ async fn hear(bus: &Bus, attended: &[(&Duty, Arc<Bell>)]) {
                 News::Gap => {
                     bell.ring();
                     if !duty.hears.is_empty() {
-                        bell.changed(Millis::MAX);
+                        bell.changed();
                     }
                 }
             }
