@@ -1,5 +1,5 @@
-//! Every state that two holders, what is under way between them and the store, and the store can get into, and those of
-//! three holders within a dozen steps.
+//! Every state that two or three holders, what is under way between them and the store, and the store can get into; with a
+//! wrong clock of the store, those of three holders within a dozen steps.
 //!
 //! The holders run the real [`Lease`], with a lease of two ticks. Times are moved and epochs ranked so that there are
 //! finitely many states, and no bound on how long or how often anything happens; the one bound is that at most two messages
@@ -254,6 +254,11 @@ fn two_holders_in_every_state() {
 }
 
 #[test]
+fn three_holders_in_every_state() {
+    World { ends: false, ..World::of(3, Way::Together, Rule::Right) }.explore(0);
+}
+
+#[test]
 fn three_holders_as_far_as_seconds_reach() {
     for way in [Way::Together, Way::Target, Way::Stages] {
         World { steps: true, ..World::of(3, way, Rule::Right) }.explore(12);
@@ -267,6 +272,7 @@ fn everything_that_minutes_reach() {
     for way in [Way::Together, Way::Target, Way::Stages] {
         World { fates: ALL, steps: true, ..World::of(2, way, Rule::Right) }.explore(0);
         World { steps: true, ..World::of(3, way, Rule::Right) }.explore(20);
+        World { ends: way != Way::Stages, ..World::of(3, way, Rule::Right) }.explore(0);
     }
 }
 
