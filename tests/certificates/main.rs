@@ -77,8 +77,9 @@ fn who_is_deleted_is_thrown_out_and_listed() -> Result<()> {
     let profile = story.profile(&organization, &alice, &server)?;
     let others = story.profile(&organization, &bob, &server)?;
     let stranger = Console::new(&story.client, Town::SERVER);
+    let path = format!("/v1/organizations/{organization}/crl");
     let list = || {
-        let answer = stranger.ask(Method::GET, &format!("/v1/organizations/{organization}/crl"), None)?;
+        let answer = stranger.ask(Method::GET, &path, None)?;
         Ok((answer.status == 200).then(|| answer.body.to_vec()))
     };
     let first = until("a first list", SOON, list)?;
@@ -98,6 +99,11 @@ fn who_is_deleted_is_thrown_out_and_listed() -> Result<()> {
     })?;
     ensure!(listed.1.contains("certificate revoked"), "{}", listed.1);
     ensure!(verdict(&listed.0, &others)?.is_none(), "the others are not on it");
+    let mut knowing = stranger;
+    let tag = knowing.ask(Method::GET, &path, None)?.headers["etag"].to_str()?.to_owned();
+    knowing.set("if-none-match", &tag);
+    let unchanged = knowing.ask(Method::GET, &path, None)?;
+    ensure!(unchanged.status == 304 && unchanged.body.is_empty(), "{} {}", unchanged.status, unchanged.text());
     connects(&story.client, &others)?.stop()
 }
 
