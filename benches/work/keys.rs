@@ -40,7 +40,7 @@ fn by_queue(story: &Story) -> Result<(f64, f64)> {
     let organization = story.organization("keys")?;
     until("a full pool", Duration::from_secs(120), || {
         let pools = story.console.get("/v1/pools")?;
-        let full = |pool: &serde_json::Value| pool["purpose"] != "client" || pool["ready"] == 1;
+        let full = |pool: &serde_json::Value| pool["pool"] != "client" || pool["ready"] == 1;
         Ok(pools.as_array().context("a list")?.iter().all(full).then_some(()))
     })?;
     let queue = story.appliance.process("queue").context("the queue runs")?;

@@ -1,5 +1,9 @@
 //! What a profile looks like, and that OpenVPN takes it.
 
+#[path = "../../../../tests/kit/samples.rs"]
+#[allow(dead_code, reason = "these tests use a part")]
+mod samples;
+
 use std::process::{Command, Stdio};
 
 use culvert_contract::body::ServerChange;
@@ -12,26 +16,7 @@ fn organization() -> Organization {
 }
 
 fn user(organization: Id) -> User {
-    User {
-        id: Id::new(),
-        organization,
-        name: "Zoë".into(),
-        email: None,
-        groups: Vec::new(),
-        disabled: false,
-        auth_type: "local".into(),
-        yubico_id: None,
-        pin: true,
-        bypass_secondary: false,
-        client_to_client: false,
-        mac_addresses: None,
-        dns_servers: None,
-        dns_suffix: None,
-        port_forwarding: None,
-        network_links: Vec::new(),
-        certificate: Id::new(),
-        last_active: None,
-    }
+    User { name: "Zoë".into(), dns_servers: None, dns_suffix: None, ..samples::user(organization) }
 }
 
 fn server() -> Server {
