@@ -54,7 +54,7 @@ pub async fn organization(api: &Api, caller: &Caller, id: Id, how: &Renewal) -> 
     revoke(api, id, Query::by("by_pool").equal(id).equal("client").equal("taken"), how).await?;
     let users = api.bus.list::<User>(Query::by("by_organization").equal(id)).await?;
     let certificates = users.into_iter().map(|user| user.record.certificate).collect();
-    let priority = if how.immediate || how.compromised { Priority::Normal } else { Priority::Low };
+    let priority = if how.immediate || how.compromised { Priority::Normal } else { Priority::Lowest };
     let renewing = renew(api, certificates, how, priority).await?;
     note(api, caller, &format!("The certificates of all users of organization {} are", organization.name), how).await;
     Ok(renewing)

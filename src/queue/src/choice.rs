@@ -51,7 +51,7 @@ impl Urgency {
     /// Whether a job that was begun with this urgency and has that one now is better begun anew: its thread gives way to
     /// all others and can't be made to stop that, and a search has nothing to lose.
     pub fn begins_anew(self, now: Self) -> bool {
-        self.priority == Priority::Low && now.priority != Priority::Low && now.long
+        self.priority.in_background() && !now.priority.in_background() && now.long
     }
 }
 
@@ -62,22 +62,20 @@ pub struct Held {
     pub urgency: Urgency,
     /// Whether it takes a core.
     pub heavy: bool,
-    /// Whether an earlier attempt may have brought its process down: nothing else is done beside it.
+    /// Whether an earlier attempt may have brought its process down: only writes are done beside it.
     pub suspect: bool,
 }
 
 impl Held {
     /// What there is to know about a job before it is begun.
     pub fn of(job: &Job) -> Self {
-        let heavy = !matches!(
-            job.work,
-            Work::Crl { .. }
-                | Work::AssignPool { .. }
-                | Work::AssignAddresses { .. }
-                | Work::AssignAddress { .. }
-                | Work::UnassignAddress { .. }
-        );
-        Self { urgency: Urgency::of(job), heavy, suspect: job.begun.is_some() }
+        Self { urgency: Urgency::of(job), heavy: !job.work.only_writes(), suspect: job.begun.is_some() }
+    }
+
+    /// Whether it may be done beside a suspect. Whatever it is, it is over in a moment: should both go down, it is not there
+    /// again with each attempt of the suspect.
+    pub const fn goes_beside(&self) -> bool {
+        !self.heavy && !self.suspect
     }
 
     /// Whether it is as good to begin it anew as to go on: a search is as likely to end soon.
@@ -167,27 +165,40 @@ pub struct Choice {
     pub claim: Vec<usize>,
     /// What each of those that are held is to do.
     pub wishes: Vec<Wish>,
-    /// Whether jobs behind these would change nothing.
-    pub full: bool,
+    /// What would change nothing behind these.
+    pub full: Full,
+}
+
+/// Of which jobs more would change nothing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Full {
+    /// Of those that take a core.
+    pub heavy: bool,
+    /// Of those that are only writes.
+    pub light: bool,
+}
+
+impl Full {
+    /// Of those that are only writes, or of the others.
+    pub const fn of(self, light: bool) -> bool {
+        if light { self.light } else { self.heavy }
+    }
 }
 
 /// The choice among jobs that are ready, the most urgent first.
 ///
 /// - Those that take a core are no more than cores at a time. One that rests gives its core to a more urgent one; it has
 ///   it back before another of the same urgency is begun.
-/// - No more than one fills a pool.
-/// - A suspect is begun when nothing else is held. What is less urgent is given back for it, and it is for what is more
-///   urgent; what is as urgent is waited for.
+/// - No more than one is done in the background.
+/// - A suspect has all cores to itself. It is given back for what is more urgent; what is less urgent is given back for it,
+///   and so is a search, which has nothing to lose; what else is as urgent is waited for. What comes behind it waits, too,
+///   but for what is only writes.
 pub fn choose(ready: &[Held], held: &[Held], cores: usize) -> Choice {
-    if let Some(place) = held.iter().position(|job| job.suspect) {
-        let makes_way = ready.first().is_some_and(|first| first.urgency < held[place].urgency);
-        let wish = if makes_way { Wish::Leave } else { Wish::Work };
-        return Choice { claim: Vec::new(), wishes: vec![wish; held.len()], full: true };
-    }
     let mut room = Room::of(cores);
     let mut choice = Choice { wishes: vec![Wish::Rest; held.len()], ..Choice::default() };
-    let fills = |job: &Held| job.urgency.priority == Priority::Low;
-    let may_fill = !held.iter().any(fills);
+    let behind = |job: &Held| job.urgency.priority.in_background();
+    let may_fill = !held.iter().any(behind);
+    let mut alone = held.iter().any(|job| job.suspect);
     // Those that are held come before those of the same urgency that are not.
     let mut order: Vec<usize> = (0..held.len()).collect();
     order.sort_by_key(|place| held[*place].urgency);
@@ -196,25 +207,49 @@ pub fn choose(ready: &[Held], held: &[Held], cores: usize) -> Choice {
         while let Some(place) = order.next_if(|place| held[*place].urgency <= job.urgency) {
             choice.grant(place, room.take(&held[place]));
         }
-        if job.suspect {
-            if held.is_empty() && choice.claim.is_empty() {
-                choice.claim.push(place);
-            }
-            order.for_each(|place| choice.wishes[place] = Wish::Leave);
-            choice.full = true;
-            return choice;
-        }
-        if (may_fill || !fills(job)) && room.take(job) {
+        alone |= job.suspect;
+        let may = if alone { job.goes_beside() } else { may_fill || !behind(job) };
+        if may && room.take(job) {
             choice.claim.push(place);
         }
     }
     order.for_each(|place| choice.grant(place, room.take(&held[place])));
-    let last_fills = ready.last().is_some_and(fills);
-    choice.full = room.heavy == 0 && room.light == 0 || last_fills && (!may_fill || !room.low);
+    choice.make_way(ready, held);
+    let enough = |left: usize, heavy: bool| {
+        let last = ready.iter().rfind(|job| job.heavy == heavy);
+        left == 0 || last.is_some_and(behind) && (!may_fill || !room.low)
+    };
+    choice.full = Full { heavy: alone || enough(room.heavy, true), light: enough(room.light, false) };
     choice
 }
 
 impl Choice {
+    /// For the first suspect, or for what is more urgent than the one that is held.
+    fn make_way(&mut self, ready: &[Held], held: &[Held]) {
+        let waited_for = |job: &Held| !job.goes_beside() && !job.loses_nothing();
+        if let Some(place) = held.iter().position(|job| job.suspect) {
+            if ready.iter().any(|job| job.urgency < held[place].urgency && waited_for(job)) {
+                self.wishes[place] = Wish::Leave;
+            }
+            return;
+        }
+        let Some(place) = ready.iter().position(|job| job.suspect) else { return };
+        let suspect = &ready[place];
+        let claimed = self.claim.iter().any(|place| waited_for(&ready[*place]));
+        let waits = claimed || held.iter().any(|job| job.urgency <= suspect.urgency && waited_for(job));
+        for (job, wish) in held.iter().zip(&mut self.wishes) {
+            if !job.goes_beside() && (job.urgency > suspect.urgency || !waits && job.loses_nothing()) {
+                *wish = Wish::Leave;
+            }
+        }
+        if !waits {
+            self.claim.retain(|place| ready[*place].goes_beside());
+            if held.iter().all(Held::goes_beside) {
+                self.claim.push(place);
+            }
+        }
+    }
+
     fn grant(&mut self, place: usize, room: bool) {
         self.wishes[place] = if room { Wish::Work } else { Wish::Rest };
     }
@@ -225,7 +260,7 @@ impl Choice {
 pub struct Room {
     heavy: usize,
     light: usize,
-    /// Whether a pool may be filled.
+    /// Whether something may be done in the background.
     low: bool,
 }
 
@@ -238,7 +273,7 @@ impl Room {
     /// Whether there is room for the job, which has it then.
     pub fn take(&mut self, job: &Held) -> bool {
         let left = if job.heavy { &mut self.heavy } else { &mut self.light };
-        let low = job.urgency.priority == Priority::Low;
+        let low = job.urgency.priority.in_background();
         if *left == 0 || low && !self.low {
             return false;
         }

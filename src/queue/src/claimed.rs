@@ -89,7 +89,14 @@ impl Claimed {
         loop {
             match self.try_finish(made).await {
                 Err(Trouble::Away) => sleep(PAUSE).await,
-                Err(Trouble::Unwritten(failure)) => self.again(failure).await?,
+                Err(Trouble::Unwritten(failure)) => {
+                    let known = self.job.revision;
+                    self.again(failure).await?;
+                    // That there was nothing to do says nothing about the job as it is now.
+                    if made.is_none() && self.job.revision != known {
+                        return Err(Trouble::Changed);
+                    }
+                }
                 done => return done,
             }
         }

@@ -108,7 +108,7 @@ struct Attempt<'a> {
     threads: &'a Threads,
     /// The job's `begun` before this attempt.
     before: Option<Millis>,
-    /// Whether the attempt was counted.
+    /// Whether the attempt was counted, or may be by a write that is under way.
     counted: bool,
     /// Tells that a part is made.
     part: Arc<AtomicBool>,
@@ -137,6 +137,7 @@ impl Attempt<'_> {
             Err(Trouble::Hopeless(why)) => (why, true),
             Err(Trouble::Failed(why)) => (why, false),
             Err(Trouble::NotYet(why)) => (why.into(), false),
+            Err(Trouble::Changed) => ("Somebody changed it all the time.".into(), false),
             Err(Trouble::Away) => ("The database could not be reached.".into(), false),
             Err(Trouble::Unwritten(failure)) => (failure.to_string(), false),
         };
@@ -146,18 +147,20 @@ impl Attempt<'_> {
     }
 
     async fn work(&mut self) -> Result<(), Trouble> {
-        let need = timeout(LIMIT, async {
-            self.begin().await?;
-            self.look().await
-        });
-        let made = match need.await.map_err(|_| Trouble::Away)?? {
-            Need::Nothing(why) => {
-                tracing::info!(job = self.claimed.id(), why, "nothing to do");
-                None
+        timeout(LIMIT, self.begin()).await.map_err(|_| Trouble::Away)??;
+        loop {
+            let made = match timeout(LIMIT, self.look()).await.map_err(|_| Trouble::Away)?? {
+                Need::Nothing(why) => {
+                    tracing::info!(job = self.claimed.id(), why, "nothing to do");
+                    None
+                }
+                Need::Make(recipes) => Some(self.make(recipes).await?),
+            };
+            match patient(self.claimed.headway(), self.claimed.finish(made.as_deref())).await {
+                Err(Trouble::Changed) => {}
+                done => return done,
             }
-            Need::Make(recipes) => Some(self.make(recipes).await?),
-        };
-        patient(self.claimed.headway(), self.claimed.finish(made.as_deref())).await
+        }
     }
 
     /// Counts the attempt, before anything is done that could bring the process down; or ends the job, if it is not to be
@@ -165,15 +168,13 @@ impl Attempt<'_> {
     async fn begin(&mut self) -> Result<(), Trouble> {
         let now = self.claimed.now().await?;
         let surplus = self.claimed.surplus().await?;
+        self.counted = true;
         self.claimed.change(|job| begin(job, now, surplus)).await?;
         let job = &self.claimed.job.record;
         match unless_surplus(job, now, surplus) {
             Fate::Remove(why) => tracing::info!(job = job.id, why, "removed"),
             _ if job.state == JobState::Dead => tracing::warn!(job = job.id, why = job.error, "given up"),
-            _ => {
-                self.counted = true;
-                return Ok(());
-            }
+            _ => return Ok(()),
         }
         Err(Trouble::Lost)
     }
@@ -273,9 +274,11 @@ impl Attempt<'_> {
                 let before = self.before;
                 self.claimed
                     .change(|job| {
-                        ended(job);
-                        job.begun = before;
-                        job.attempts = job.attempts.saturating_sub(1);
+                        if job.begun != before {
+                            ended(job);
+                            job.begun = before;
+                            job.attempts = job.attempts.saturating_sub(1);
+                        }
                         Then::Keep
                     })
                     .await
@@ -297,7 +300,8 @@ fn begin(job: &mut Job, now: Millis, surplus: bool) -> Then {
         }
         Fate::Remove(_) => return Then::Remove,
         Fate::Die(why) => {
-            ended(job);
+            // What went down with it may do so again: it stays a suspect for whoever has it tried once more.
+            (job.progress, job.paused) = (None, false);
             job.state = JobState::Dead;
             job.error = Some(why);
         }

@@ -26,8 +26,13 @@ const RETRY: Duration = Duration::from_millis(500);
 /// Many changes within this time are one reason to look.
 const PACE: Duration = Duration::from_millis(10);
 
-/// How many jobs are read at a time.
-const PAGE: u16 = 100;
+/// How many jobs are read at first, and at a time if that does not do: most looks need a few only.
+const PAGE: u16 = 16;
+const PAGES: u16 = 128;
+
+/// An attempt that has lived for so long is no suspect any more. What brings its process down later does so five times at
+/// most, and whoever goes down with it is a suspect then, too.
+const TRUST: Duration = Duration::from_secs(10);
 
 /// How many jobs are removed or given up at a time.
 const TIDY: usize = 16;
@@ -47,6 +52,7 @@ pub struct Look {
 struct Doing {
     id: String,
     held: Held,
+    begun: Instant,
     tidy: bool,
     wish: watch::Sender<Wish>,
     /// Since when it rests.
@@ -80,9 +86,19 @@ impl Doing {
         self.rests = (*self.wish.borrow() == Wish::Rest).then(|| self.rests.unwrap_or_else(Instant::now));
     }
 
+    /// For how much longer it is a suspect.
+    fn suspected(&self) -> Option<Duration> {
+        let left = TRUST.checked_sub(self.begun.elapsed()).filter(|left| !left.is_zero());
+        left.filter(|_| self.held.suspect && !self.tidy)
+    }
+
+    fn held(&self) -> Held {
+        Held { suspect: self.suspected().is_some(), ..self.held }
+    }
+
     fn resting(&self) -> Option<Resting> {
         let rested = self.rests?.elapsed();
-        Some(Resting { job: self.held, rested, again: self.again, made: self.made.load(Ordering::Relaxed) })
+        Some(Resting { job: self.held(), rested, again: self.again, made: self.made.load(Ordering::Relaxed) })
     }
 }
 
@@ -170,7 +186,8 @@ impl Look {
         ready.tidy.into_iter().take(TIDY.saturating_sub(busy)).for_each(|job| self.start(job, true));
         let offer = self.offer(&view, &waiting).await?;
         let again = ready.again.map(Duration::from_millis);
-        Ok([again, offer].into_iter().flatten().fold(POLL, Duration::min))
+        let suspected = self.doing.values().filter_map(Doing::suspected);
+        Ok([again, offer].into_iter().flatten().chain(suspected).fold(POLL, Duration::min))
     }
 
     /// Gives back what has rested for a while and another host has room for. Says when there may be more.
@@ -198,28 +215,32 @@ impl Look {
 
     /// Those that are being done.
     fn held(&self) -> (Vec<Id>, Vec<Held>) {
-        self.doing.iter().filter(|(_, doing)| !doing.tidy).map(|(id, doing)| (*id, doing.held)).unzip()
+        self.doing.iter().filter(|(_, doing)| !doing.tidy).map(|(id, doing)| (*id, doing.held())).unzip()
     }
 
     /// Reads open jobs, most urgent first, until more would make no difference; and those that are being done in any case.
     async fn read(&mut self, view: &View, ready: &mut Ready, held: &[Held]) -> Result<Choice, Failure> {
         let ours: HashSet<String> = self.doing.values().map(|doing| doing.id.clone()).collect();
         let mut unseen = ours.clone();
-        let mut query = Query::by("by_state").equal("open").limit(PAGE);
-        let choice = loop {
-            let mut page = self.desk.bus.find::<Job>(query.clone()).await?;
-            release_strays(&self.desk, &mut page.items, &ours).await?;
-            for Stored { record, .. } in page.items.iter().filter(|job| unseen.remove(&job.record.id)) {
-                self.learn(record);
+        let open = Query::by("by_weight").equal("open");
+        let mut choice = Choice::default();
+        for light in [false, true] {
+            let mut query = if light { open.clone().truth(true) } else { open.clone().nothing() }.limit(PAGE);
+            loop {
+                let mut page = self.desk.bus.find::<Job>(query.clone()).await?;
+                release_strays(&self.desk, &mut page.items, &ours).await?;
+                for Stored { record, .. } in page.items.iter().filter(|job| unseen.remove(&job.record.id)) {
+                    self.learn(record);
+                }
+                ready.add(page.items, &ours, view);
+                let candidates: Vec<Held> = ready.work.iter().map(|job| Held::of(&job.record)).collect();
+                choice = choose(&candidates, held, self.cores);
+                match page.next {
+                    Some(next) if !choice.full.of(light) => query = query.after(Some(next)).limit(PAGES),
+                    _ => break,
+                }
             }
-            ready.add(page.items, &ours, view);
-            let candidates: Vec<Held> = ready.work.iter().map(|job| Held::of(&job.record)).collect();
-            let choice = choose(&candidates, held, self.cores);
-            match page.next {
-                Some(next) if !choice.full => query = query.after(Some(next)),
-                _ => break choice,
-            }
-        };
+        }
         for id in unseen {
             // One that is gone, its holder hears of by itself.
             if let Some(job) = self.desk.bus.get::<Job>(&id).await?
@@ -241,7 +262,8 @@ impl Look {
         let (wish, wishes) = watch::channel(Wish::Work);
         let made = Arc::new(AtomicBool::new(false));
         let handle = self.jobs.spawn(job::run(self.desk.clone(), found, wishes, made.clone()));
-        self.doing.insert(handle.id(), Doing { id, held, tidy, wish, rests: None, again, made });
+        let begun = Instant::now();
+        self.doing.insert(handle.id(), Doing { id, held, begun, tidy, wish, rests: None, again, made });
     }
 }
 

@@ -31,7 +31,7 @@ impl Threads {
         let (sender, result) = oneshot::channel();
         let alive = self.alive.clone();
         let thread = std::thread::Builder::new().name("maker".into()).spawn(move || {
-            if priority == Priority::Low {
+            if priority.in_background() {
                 yield_to_others();
             }
             // Who asked may have given up.

@@ -154,7 +154,7 @@ fn step(action: JobAction, found: &Stored<Job>) -> Answer<Write> {
         JobAction::Raise => match job.priority {
             Priority::High => Err(No::bad("job_urgent", "Nothing is more urgent than this job already is.")),
             Priority::Normal => rewrite(Job { priority: Priority::High, ..job.clone() }),
-            Priority::Low => rewrite(Job { priority: Priority::Normal, ..job.clone() }),
+            Priority::Low | Priority::Lowest => rewrite(Job { priority: Priority::Normal, ..job.clone() }),
         },
     }
 }

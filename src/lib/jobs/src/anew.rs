@@ -53,7 +53,8 @@ fn given_up(job: &Job) -> bool {
 /// What is to be there when one is there and another of the same id is wanted.
 fn merged(there: &Job, job: &Job) -> Job {
     if given_up(there) {
-        return Job { error: there.error.clone(), ..job.clone() };
+        let begun = there.begun.filter(|_| there.state == JobState::Dead);
+        return Job { begun, error: there.error.clone(), ..job.clone() };
     }
     Job {
         work: there.work.with(&job.work),

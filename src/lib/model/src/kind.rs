@@ -149,7 +149,7 @@ kinds! {
     Output = "outputs", version 1, scope Some("server"), announced true, [index("by_server", &["server"])];
     /// Work that takes long, under its idempotency key, held by lease while it is done.
     Job = "jobs", version 1, scope None, announced true,
-        [index("by_state", &["state", "priority", "created"])];
+        [index("by_state", &["state", "priority", "created"]), index("by_weight", &["state", "light", "priority", "created"])];
     /// A task and when it is due, held by lease while it runs.
     Task = "tasks", version 1, scope None, announced true, [];
     /// A nonce that was used.

@@ -86,6 +86,13 @@ impl Query {
         self
     }
 
+    /// Only records whose next field in the index is true or is false.
+    #[must_use]
+    pub fn truth(mut self, truth: bool) -> Self {
+        self.0.equal.push(Key::Bool(truth));
+        self
+    }
+
     /// Only records whose next field in the index is this number.
     #[must_use]
     pub fn number(mut self, number: i64) -> Self {

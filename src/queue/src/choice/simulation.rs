@@ -13,9 +13,9 @@ fn machines(cores: std::ops::Range<u16>) -> impl Strategy<Value = Vec<Machine>> 
 }
 
 fn order() -> impl Strategy<Value = Order> {
-    let all = (0..4_000_u64, 0..3_u8, 20..4_000_u64, 1..9_u64, prop::bool::weighted(0.1));
+    let all = (0..4_000_u64, 0..4_u8, 20..4_000_u64, 1..9_u64, prop::bool::weighted(0.1));
     all.prop_map(|(at, priority, work, parts, fails)| {
-        let priority = Priority::try_from(priority).expect("0 to 2");
+        let priority = Priority::try_from(priority).expect("0 to 3");
         Order { at, priority, work, parts, fails }
     })
 }

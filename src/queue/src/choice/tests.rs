@@ -34,7 +34,11 @@ fn suspect(priority: Priority) -> Held {
     Held { suspect: true, ..held(priority) }
 }
 
-use Priority::{High, Low, Normal};
+fn light(priority: Priority) -> Held {
+    Held { heavy: false, ..held(priority) }
+}
+
+use Priority::{High, Low, Lowest, Normal};
 use Wish::{Leave, Rest, Work as Go};
 
 #[test]
@@ -106,9 +110,18 @@ fn what_rests_after_a_failure_is_looked_at_when_it_is_due() {
 #[test]
 fn one_fills_a_pool_beside_urgent_ones() {
     let all = [held(High), held(Low), held(Low)];
-    assert_eq!(choose(&all, &[], 3), Choice { claim: vec![0, 1], wishes: vec![], full: true });
+    assert_eq!(
+        choose(&all, &[], 3),
+        Choice { claim: vec![0, 1], wishes: vec![], full: Full { heavy: true, light: false } }
+    );
     assert_eq!(choose(&all, &[held(Low)], 3).claim, [0]);
     assert_eq!(choose(&all[1..], &[held(High)], 3).claim, [0]);
+}
+
+#[test]
+fn pools_come_before_what_can_wait_for_them() {
+    assert_eq!(choose(&[held(Low), held(Lowest)], &[], 3).claim, [0]);
+    assert_eq!(choose(&[held(Lowest)], &[held(Low)], 3).claim, [] as [usize; 0]);
 }
 
 #[test]
@@ -116,7 +129,10 @@ fn what_fills_a_pool_rests_while_its_core_is_needed() {
     let choice = choose(&[held(High)], &[held(Low)], 1);
     assert_eq!((choice.claim, choice.wishes), (vec![0], vec![Rest]));
     // It goes on before another is begun, and while there is a core for both.
-    assert_eq!(choose(&[held(Low)], &[held(Low)], 1), Choice { claim: vec![], wishes: vec![Go], full: true });
+    assert_eq!(
+        choose(&[held(Low)], &[held(Low)], 1),
+        Choice { claim: vec![], wishes: vec![Go], full: Full { heavy: true, light: false } }
+    );
     assert_eq!(choose(&[], &[held(High), held(Low)], 1).wishes, [Go, Rest]);
     assert_eq!(choose(&[held(Normal)], &[held(High), held(Low)], 3).wishes, [Go, Go]);
 }
@@ -129,21 +145,44 @@ fn what_takes_long_makes_way_for_what_is_as_urgent() {
 }
 
 #[test]
-fn a_suspect_is_alone() {
-    assert_eq!(choose(&[suspect(High), held(High)], &[], 4), Choice { claim: vec![0], wishes: vec![], full: true });
+fn a_suspect_has_all_cores_to_itself() {
+    assert_eq!(choose(&[suspect(High), held(High)], &[], 4).claim, [0]);
     assert_eq!(choose(&[held(High), suspect(High), held(High)], &[], 4).claim, [0], "first what comes before it");
-    // What is as urgent is waited for, what is less makes way; nothing else is begun meanwhile.
-    let choice = choose(&[suspect(Normal), held(Normal)], &[held(High), held(Normal), long(Normal), held(Low)], 8);
-    assert_eq!((choice.claim, choice.wishes), (vec![], vec![Go, Go, Leave, Leave]));
+    // What is as urgent is waited for, what is less makes way; nothing else that takes a core is begun meanwhile.
+    let choice = choose(&[suspect(Normal), held(Normal)], &[held(High), held(Normal), held(Low)], 8);
+    assert_eq!((choice.claim, choice.wishes), (vec![], vec![Go, Go, Leave]));
     // While it is done, others wait, unless they are more urgent.
     assert_eq!(choose(&[held(Normal)], &[suspect(Normal)], 4).wishes, [Go]);
     let choice = choose(&[held(High)], &[suspect(Normal)], 4);
     assert_eq!((choice.claim, choice.wishes), (vec![], vec![Leave]));
 }
 
+#[test]
+fn writes_go_beside_a_suspect() {
+    assert_eq!(choose(&[suspect(High), light(Normal)], &[], 4).claim, [1, 0]);
+    let choice = choose(&[light(High), held(Normal), light(Normal)], &[suspect(Normal), light(Low)], 4);
+    assert_eq!((choice.claim, choice.wishes), (vec![0, 2], vec![Go, Go]));
+    assert_eq!(choice.full, Full { heavy: true, light: false });
+    // Nor do they keep it waiting.
+    assert_eq!(choose(&[suspect(Normal)], &[light(High)], 4).claim, [0]);
+}
+
+#[test]
+fn a_search_makes_way_for_a_suspect() {
+    let choice = choose(&[suspect(Normal)], &[long(High)], 4);
+    assert_eq!((choice.claim, choice.wishes), (vec![], vec![Leave]));
+    // And waits for it, here and where it is held.
+    assert_eq!(choose(&[long(High), suspect(Normal)], &[], 4).claim, [1]);
+    assert_eq!(choose(&[long(High)], &[suspect(Normal)], 4).wishes, [Go]);
+    // But not for one that has to wait itself.
+    let choice = choose(&[suspect(Normal)], &[held(High), long(High)], 4);
+    assert_eq!((choice.claim, choice.wishes), (vec![], vec![Go, Go]));
+    assert_eq!(choose(&[held(High), long(High), suspect(Normal)], &[], 4).claim, [0, 1]);
+}
+
 fn anything() -> impl Strategy<Value = Held> {
-    (0..3_u8, any::<bool>(), any::<bool>(), prop::bool::weighted(0.1)).prop_map(|(priority, long, heavy, suspect)| {
-        let urgency = Urgency { priority: Priority::try_from(priority).expect("0 to 2"), long };
+    (0..4_u8, any::<bool>(), any::<bool>(), prop::bool::weighted(0.1)).prop_map(|(priority, heavy, long, suspect)| {
+        let urgency = Urgency { priority: Priority::try_from(priority).expect("0 to 3"), long: long && heavy };
         Held { urgency, heavy, suspect }
     })
 }
@@ -156,7 +195,8 @@ proptest! {
         cores in 1..5_usize,
     ) {
         ready.sort_by_key(|job| job.urgency);
-        if held.len() > 1 {
+        // What takes a core is not held beside a suspect.
+        if held.iter().filter(|job| !job.goes_beside()).count() > 1 {
             held.iter_mut().for_each(|job| job.suspect = false);
         }
         let choice = choose(&ready, &held, cores);
@@ -165,13 +205,19 @@ proptest! {
         let begun: Vec<Held> = choice.claim.iter().map(|place| ready[*place]).collect();
         let active: Vec<Held> = goes.chain(begun.iter().copied()).collect();
         prop_assert!(active.iter().filter(|job| job.heavy).count() <= cores);
-        prop_assert!(active.iter().filter(|job| !job.heavy).count() <= LIGHT);
-        prop_assert!(active.iter().filter(|job| job.urgency.priority == Low).count() <= 1);
-        prop_assert!(active.len() == 1 || !active.iter().any(|job| job.suspect), "{active:?}");
-        prop_assert!(!begun.iter().any(|job| job.suspect) || held.is_empty());
+        prop_assert!(active.iter().filter(|job| job.goes_beside()).count() <= LIGHT);
+        let behind = active.iter().filter(|job| job.urgency.priority.in_background() && !job.suspect);
+        prop_assert!(behind.count() <= 1);
+        let cores = active.iter().filter(|job| !job.goes_beside()).count();
+        prop_assert!(cores <= 1 || !active.iter().any(|job| job.suspect), "{active:?}");
+        prop_assert!(!begun.iter().any(|job| job.suspect) || held.iter().all(Held::goes_beside));
+        // What is only writes waits for nothing but what is only writes, and for the background.
+        let lights = held.iter().chain(&begun).filter(|job| !job.heavy).count();
+        let unused = ready.iter().enumerate().filter(|(place, job)| job.goes_beside() && !choice.claim.contains(place));
+        prop_assert!(lights >= LIGHT || unused.into_iter().all(|(_, job)| job.urgency.priority.in_background()));
         // Nothing rests for what is less urgent.
         for (job, wish) in held.iter().zip(&choice.wishes) {
-            prop_assert!(*wish != Rest || begun.iter().all(|other| other.urgency < job.urgency || other.heavy != job.heavy || job.urgency.priority == Low));
+            prop_assert!(*wish != Rest || begun.iter().all(|other| other.suspect || other.urgency < job.urgency || other.heavy != job.heavy || job.urgency.priority.in_background()));
         }
         // Somebody goes on, or is about to when those that leave are gone.
         let idle = active.is_empty() && !choice.wishes.contains(&Leave);
@@ -180,11 +226,11 @@ proptest! {
 
     #[test]
     fn at_the_time_that_was_named_one_is_ready(
-        jobs in prop::collection::vec((0..3_u8, 0..2_000_u64, prop::option::of(0..2_000_u64), any::<bool>(), any::<bool>()), 0..30),
+        jobs in prop::collection::vec((0..4_u8, 0..2_000_u64, prop::option::of(0..2_000_u64), any::<bool>(), any::<bool>()), 0..30),
     ) {
         let view = view();
         let jobs = jobs.into_iter().enumerate().map(|(number, (priority, wait, left, other, suspect))| {
-            let mut job = job(number, Priority::try_from(priority).expect("0 to 2"));
+            let mut job = job(number, Priority::try_from(priority).expect("0 to 3"));
             job.record.not_before = NOW - 1_000 + wait;
             job.record.preferred = other.then(HostId::new);
             job.record.begun = suspect.then_some(NOW - wait);

@@ -33,6 +33,8 @@ pub enum Trouble {
     NotYet(&'static str),
     /// A batch was not written, or perhaps.
     Unwritten(Failure),
+    /// There was nothing to do, and then somebody changed it.
+    Changed,
     /// What went wrong, for people.
     Failed(String),
     /// The same, when trying again would only come to the same.

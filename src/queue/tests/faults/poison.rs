@@ -1,13 +1,13 @@
 //! A job that brings its process down whenever it is begun: it takes others with it once, and is given up in the end.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::kit::process::Process;
 use crate::kit::{Cluster, job, until, with_ca};
-use culvert_model::record::{Certificate, Job, JobState, Priority, Purpose, Work};
-use culvert_model::{KeyKind, Millis};
-use culvert_records::{Query, Stored};
+use culvert_model::record::{Certificate, Dh, Job, JobState, Priority, Purpose, Work};
+use culvert_model::{Id, KeyKind, Millis};
+use culvert_records::{Query, Stored, insert};
 
 /// The id of the job that is to blame.
 const POISON: &str = "poison";
@@ -102,4 +102,37 @@ async fn it_is_given_up() {
     assert_eq!((dead.attempts, dead.begun), (5, None));
     until("one job", async || (cluster.jobs().await == 1).then_some(())).await;
     assert_eq!(made(&cluster).await, OTHERS);
+}
+
+/// A search for minutes that a queue went down with, for whatever reason.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn others_wait_for_one_that_lives_for_seconds_only() {
+    // It may have luck within seconds.
+    for _ in 0..4 {
+        let cluster = Cluster::new();
+        cluster.settings(|settings| settings.dh = Dh::Own).await;
+        let api = cluster.api();
+        let search = job("search", Work::DhParams { bits: 4096 }, Priority::High);
+        api.insert(&Job { attempts: 1, begun: Some(1), ..search }).await.expect("a new job");
+        let _queue = Process::start(&cluster.socket());
+        let find = async |id: &str| api.get::<Job>(id).await.expect("the bus answers");
+        let held = async || find("search").await.is_none_or(|found| found.held_for() > 0).then_some(());
+        until("the search", held).await;
+        let others = [
+            job("list", Work::Crl { organization: Id::new() }, Priority::Normal),
+            job("certificate", Work::ConsoleCertificate, Priority::Normal),
+        ];
+        let begun = Instant::now();
+        api.write(others.iter().map(insert).collect()).await.expect("new jobs");
+        let gone = async |id: &str| until(id, async || find(id).await.is_none().then(|| begun.elapsed())).await;
+        let (list, certificate) = (gone("list").await, gone("certificate").await);
+        if find("search").await.is_some() {
+            println!("a list after {list:?}, a certificate after {certificate:?}");
+            assert!(list < Duration::from_secs(2), "what is only writes goes on beside it: {list:?}");
+            let seconds = certificate.as_secs();
+            assert!((8..14).contains(&seconds), "then it is one like any other: {certificate:?}");
+            return;
+        }
+    }
+    panic!("four searches of 4096 bits in seconds each");
 }

@@ -16,6 +16,16 @@ pub enum Priority {
     Normal = 1,
     /// To fill a pool.
     Low = 2,
+    /// What can wait until all pools are full.
+    Lowest = 3,
+}
+
+impl Priority {
+    /// Whether nobody waits for it: of all that is so, a host does one at a time, beside everything else.
+    #[must_use]
+    pub const fn in_background(self) -> bool {
+        matches!(self, Self::Low | Self::Lowest)
+    }
 }
 
 impl From<Priority> for u8 {
@@ -28,10 +38,10 @@ impl TryFrom<u8> for Priority {
     type Error = crate::BadValue;
 
     fn try_from(number: u8) -> Result<Self, crate::BadValue> {
-        [Self::High, Self::Normal, Self::Low]
+        [Self::High, Self::Normal, Self::Low, Self::Lowest]
             .into_iter()
             .find(|priority| *priority as u8 == number)
-            .ok_or(crate::BadValue { expected: "a priority from 0 to 2" })
+            .ok_or(crate::BadValue { expected: "a priority from 0 to 3" })
     }
 }
 
@@ -177,6 +187,19 @@ pub enum Work {
 }
 
 impl Work {
+    /// Whether it takes no core: what it makes are records.
+    #[must_use]
+    pub const fn only_writes(&self) -> bool {
+        matches!(
+            self,
+            Self::Crl { .. }
+                | Self::AssignPool { .. }
+                | Self::AssignAddresses { .. }
+                | Self::AssignAddress { .. }
+                | Self::UnassignAddress { .. }
+        )
+    }
+
     /// Whose work it is, if it is one organisation's.
     #[must_use]
     pub const fn organization(&self) -> Option<Id> {
@@ -251,6 +274,9 @@ pub struct Job {
     pub reserved: Option<String>,
     /// The host that is to take it, for a short while.
     pub preferred: Option<HostId>,
+    /// Whether it is [`Work::only_writes`]: these are looked for by themselves. Left out where it is not.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub light: bool,
     /// What went wrong last, for people.
     pub error: Option<String>,
 }
@@ -268,6 +294,7 @@ impl Job {
     pub const fn new(id: String, work: Work, priority: Priority, created: Millis) -> Self {
         Self {
             id,
+            light: work.only_writes(),
             work,
             priority,
             state: JobState::Open,

@@ -86,9 +86,9 @@ impl Host {
 
     /// Whether it could begin the job at once, without anything having to rest for it.
     fn has_room(&self, job: &Job, jobs: &[Stored<Job>]) -> bool {
-        let fills = |doing: &Doing| jobs[doing.place].record.priority == Priority::Low;
+        let fills = |doing: &Doing| jobs[doing.place].record.priority.in_background();
         let room = !self.down && self.doing.len() < usize::from(self.machine.cores);
-        room && (job.priority != Priority::Low || !self.doing.iter().any(fills))
+        room && (!job.priority.in_background() || !self.doing.iter().any(fills))
     }
 }
 
