@@ -143,6 +143,8 @@ fn step(action: JobAction, found: &Stored<Job>) -> Answer<Write> {
             reserved: job.reserved.clone(),
             preferred: job.preferred,
             error: job.error.clone(),
+            // What went down with its process is begun alone. It has rested since.
+            begun: job.begun,
             ..Job::new(job.id.clone(), job.work.clone(), job.priority, job.created)
         }),
         JobAction::Discard if !leaves(&job.work) => remove(),
