@@ -54,7 +54,7 @@ async fn jobs(api: &Api, page: &mut Page) -> Answer<()> {
     let now = api.now().await?;
     let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
     let (mut oldest, mut longest) = (0, 0);
-    for found in job::all(api).await? {
+    for found in job::first(api).await?.0 {
         let state = job::state(&found);
         if state == JobState::Waiting && found.record.not_before <= now {
             oldest = oldest.max(now.saturating_sub(found.record.created));
@@ -66,7 +66,8 @@ async fn jobs(api: &Api, page: &mut Page) -> Answer<()> {
         *counts.entry((word(&work["what"]), word(state))).or_default() += 1;
     }
     let counts = counts.into_iter().map(|((work, state), count)| ([("work", work), ("state", state)], count));
-    page.family("culvert_jobs", "gauge", "Jobs by what is to be done and where they are.", counts);
+    let about = "Jobs by what is to be done and where they are, of the 10000 that /v1/jobs shows.";
+    page.family("culvert_jobs", "gauge", about, counts);
     let about = "Age of the oldest job that could be begun, and was not.";
     page.gauge("culvert_jobs_oldest_waiting_seconds", about, seconds(oldest));
     let about = "How long the attempt at a job has been going on that is going on for longest.";
