@@ -102,7 +102,7 @@ async fn status(State(api): State<Api>) -> Answer<Json<Status>> {
         status: if host::online(&found) { "online" } else { "offline" }.into(),
         name: found.record.name,
     });
-    let jobs = job::all(&api).await?.into_iter().filter(|found| job::state(found) == JobState::Dead);
+    let jobs = job::first(&api).await?.0.into_iter().filter(|found| job::state(found) == JobState::Dead);
     let dead_jobs = jobs.map(|found| Line { status: found.record.error.unwrap_or_default(), name: found.record.id });
     let tasks = task::all(&api).await?.into_iter().filter(|found| task::failed(&found.record));
     let failed_tasks =

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use culvert_contract::reply::TRUNCATED;
 use culvert_contract::{Access, Body as _, Endpoint, Fault, Method, Missed, Query, Reply, find};
 use culvert_records::remembered;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, ETAG, IF_NONE_MATCH, SET_COOKIE};
@@ -128,6 +129,7 @@ impl<R: Reply> Outcome<R> {
     pub fn respond(self) -> Response {
         let status = self.reply.status();
         let tag = self.reply.tag().and_then(|tag| HeaderValue::from_str(&tag).ok());
+        let truncated = self.reply.truncated();
         let disposition = self.reply.file_name().map(|name| format!("attachment; filename=\"{name}\""));
         let mut response = Response::new(Body::from(self.reply.into_bytes()));
         *response.status_mut() = status;
@@ -140,6 +142,9 @@ impl<R: Reply> Outcome<R> {
             headers.insert(ETAG, tag);
             // To be kept, and asked for again.
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        }
+        if truncated {
+            headers.insert(TRUNCATED, HeaderValue::from_static("true"));
         }
         for cookie in self.cookies.iter().filter_map(|cookie| HeaderValue::from_str(cookie).ok()) {
             headers.append(SET_COOKIE, cookie);

@@ -4,15 +4,14 @@ use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
 
 use culvert_contract::reply::JobState;
-use culvert_model::record::{Certificate, DhParams, Organization, Task};
-use culvert_pool::{Owner, Stock};
-use culvert_records::Query;
+use culvert_model::record::Task;
+use culvert_pool::{Pool, Stock};
 use serde::Serialize;
 
 use crate::answer::Answer;
 use crate::api::Api;
 use crate::user::settings;
-use crate::work::{job, task};
+use crate::work::{job, pool, task};
 use crate::{overview, renewal};
 
 /// All figures. Those of the store are left out while it can't be reached.
@@ -54,7 +53,7 @@ async fn jobs(api: &Api, page: &mut Page) -> Answer<()> {
     let now = api.now().await?;
     let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
     let (mut oldest, mut longest) = (0, 0);
-    for found in job::all(api).await? {
+    for found in job::first(api).await?.0 {
         let state = job::state(&found);
         if state == JobState::Waiting && found.record.not_before <= now {
             oldest = oldest.max(now.saturating_sub(found.record.created));
@@ -66,7 +65,8 @@ async fn jobs(api: &Api, page: &mut Page) -> Answer<()> {
         *counts.entry((word(&work["what"]), word(state))).or_default() += 1;
     }
     let counts = counts.into_iter().map(|((work, state), count)| ([("work", work), ("state", state)], count));
-    page.family("culvert_jobs", "gauge", "Jobs by what is to be done and where they are.", counts);
+    let about = "Jobs by what is to be done and where they are, of the 10000 that /v1/jobs shows.";
+    page.family("culvert_jobs", "gauge", about, counts);
     let about = "Age of the oldest job that could be begun, and was not.";
     page.gauge("culvert_jobs_oldest_waiting_seconds", about, seconds(oldest));
     let about = "How long the attempt at a job has been going on that is going on for longest.";
@@ -76,35 +76,60 @@ async fn jobs(api: &Api, page: &mut Page) -> Answer<()> {
 
 async fn tasks(api: &Api, page: &mut Page) -> Answer<()> {
     let tasks: Vec<Task> = task::all(api).await?.into_iter().map(|found| found.record).collect();
-    let of = |what: fn(&Task) -> Option<u64>| {
-        tasks.iter().filter_map(move |task| Some(([("task", task.id.as_str())], seconds(what(task)?))))
+    let of = |what: fn(&Task) -> Option<f64>| {
+        tasks.iter().filter_map(move |task| Some(([("task", task.id.as_str())], what(task)?)))
     };
-    let about = "When a task last did what it is for, since 1970 by the store's clock.";
-    page.family("culvert_task_last_success_timestamp_seconds", "gauge", about, of(|task| task.succeeded));
-    page.family("culvert_task_duration_seconds", "gauge", "How long a task's last run took.", of(|task| task.duration));
+    let about = "When a task last did what it is for, since 1970 by the store's clock; 0 if it never did.";
+    let success = of(|task| Some(seconds(task.succeeded.unwrap_or(0))));
+    page.family("culvert_task_last_success_timestamp_seconds", "gauge", about, success);
+    let about = "Whether a task's last run did not do what it is for.";
+    page.family("culvert_task_failed", "gauge", about, of(|task| Some(u8::from(task::failed(task)).into())));
+    let about = "How often the run of a task that is due was begun.";
+    page.family("culvert_task_attempts", "gauge", about, of(|task| Some(task.attempts.into())));
+    let about = "How long a task's last run took.";
+    page.family("culvert_task_duration_seconds", "gauge", about, of(|task| task.duration.map(seconds)));
     Ok(())
 }
 
-/// Of all organisations together: each one's are in the list of pools.
+/// The pools of one kind, whosever they are: each one's figures are in the list of pools.
+#[derive(Default)]
+struct Pools {
+    ready: u64,
+    level: u64,
+    coming: u64,
+    dead: u64,
+    empty: u64,
+}
+
+impl Pools {
+    fn add(&mut self, pool: &Pool) {
+        self.ready += pool.ready;
+        self.level += u64::from(pool.level);
+        self.coming += pool.coming;
+        self.dead += pool.dead;
+        self.empty += u64::from(pool.ready == 0 && pool.level > 0);
+    }
+}
+
 async fn pools(api: &Api, page: &mut Page) -> Answer<()> {
-    let settings = settings(api).await?;
-    let organizations = api.bus.count::<Organization>(Query::by("by_name")).await?;
-    let mut pools = Vec::new();
-    for pool in ["client", "server"] {
-        let ready = Query::by("by_purpose").equal(pool).equal("ready");
-        let level = if pool == "client" { settings.client_pool } else { settings.server_pool };
-        pools.push((pool.to_owned(), api.bus.count::<Certificate>(ready).await?, u64::from(level) * organizations));
-    }
-    for stock in Stock::of(Owner::Cluster, &settings) {
-        let (name, ready) = match stock {
-            Stock::DhParams(bits) => (format!("dh_params_{bits}"), api.bus.count::<DhParams>(stock.ready()).await?),
-            _ => (stock.name().to_owned(), api.bus.count::<Certificate>(stock.ready()).await?),
+    // Also while there is no organisation.
+    let mut kinds: BTreeMap<String, Pools> = ["client", "server"].map(|kind| (kind.into(), Pools::default())).into();
+    for pool in pool::all(api, &settings(api).await?).await?.0 {
+        let kind = match pool.stock {
+            Stock::DhParams(bits) => format!("dh_params_{bits}"),
+            stock => stock.name().to_owned(),
         };
-        pools.push((name, ready, stock.level(&settings).into()));
+        kinds.entry(kind).or_default().add(&pool);
     }
-    let of = |what: fn(&(String, u64, u64)) -> u64| pools.iter().map(move |pool| ([("pool", &pool.0)], what(pool)));
-    page.family("culvert_pool_ready", "gauge", "What is ready in pools.", of(|pool| pool.1));
-    page.family("culvert_pool_level", "gauge", "What is to be ready in pools.", of(|pool| pool.2));
+    let mut tell = |figure: &str, about: &str, what: fn(&Pools) -> u64| {
+        let values = kinds.iter().map(|(kind, pools)| ([("pool", kind)], what(pools)));
+        page.family(&format!("culvert_pool_{figure}"), "gauge", about, values);
+    };
+    tell("ready", "What is ready in pools.", |pools| pools.ready);
+    tell("level", "What is to be ready in pools.", |pools| pools.level);
+    tell("coming", "What is being made for pools, or waits to be.", |pools| pools.coming);
+    tell("dead", "What could not be made for pools.", |pools| pools.dead);
+    tell("empty", "Pools in which nothing is ready, though something is to be.", |pools| pools.empty);
     Ok(())
 }
 

@@ -48,16 +48,33 @@ pub async fn user(api: &Api, caller: &Caller, organization: Id, id: Id, how: &Re
 ///
 /// # Errors
 ///
-/// There is no such organisation, or the store can't be reached.
+/// There is no such organisation, or the store can't be reached. What was enqueued by then stays.
 pub async fn organization(api: &Api, caller: &Caller, id: Id, how: &Renewal) -> Answer<reply::Renewal> {
     let organization = user::organization(api, id).await?;
     revoke(api, id, Query::by("by_pool").equal(id).equal("client").equal("taken"), how).await?;
-    let users = api.bus.list::<User>(Query::by("by_organization").equal(id)).await?;
-    let certificates = users.into_iter().map(|user| user.record.certificate).collect();
     let priority = if how.immediate || how.compromised { Priority::Normal } else { Priority::Lowest };
-    let renewing = renew(api, certificates, how, priority).await?;
+    let renewing = renew_all(api, id, how, priority).await.map_err(unfinished)?;
     note(api, caller, &format!("The certificates of all users of organization {} are", organization.name), how).await;
     Ok(renewing)
+}
+
+/// A page of users after the other: there may be any number.
+async fn renew_all(api: &Api, organization: Id, how: &Renewal, priority: Priority) -> Answer<reply::Renewal> {
+    let mut all = reply::Renewal { renewing: 0 };
+    let mut pages = api.bus.pages::<User>(Query::by("by_organization").equal(organization));
+    while let Some(users) = pages.next().await? {
+        let certificates = users.into_iter().map(|user| user.record.certificate).collect();
+        all.renewing += renew(api, certificates, how, priority).await?.renewing;
+    }
+    Ok(all)
+}
+
+/// Some may be enqueued already, and stay.
+fn unfinished(no: No) -> No {
+    No {
+        text: format!("{} Some certificates may be renewed all the same: ask again for the rest.", no.text).into(),
+        ..no
+    }
 }
 
 /// Has a server's certificate renewed.
@@ -104,24 +121,30 @@ async fn revoke(api: &Api, organization: Id, these: Query, how: &Renewal) -> Ans
         return Ok(());
     }
     let now = api.now().await?;
-    let all = api.bus.list::<Certificate>(these).await?;
-    let all: Vec<&Certificate> = all.iter().map(|stored| &stored.record).collect();
-    // With the job that signs the list.
-    for some in all.chunks(BATCH - 1) {
-        let mut tries = 1;
-        loop {
-            let writes = revocations(&api.bus, organization, some, Reason::KeyCompromise, now).await?;
-            if writes.is_empty() {
-                break;
-            }
-            match api.bus.write(writes).await {
-                // Others revoke at the same time, or the list is being signed.
-                Err(Failure::Refused { .. }) if tries < TRIES => tries += 1,
-                done => break drop(done?),
-            }
+    let mut pages = api.bus.pages::<Certificate>(these);
+    while let Some(page) = pages.next().await? {
+        let all: Vec<&Certificate> = page.iter().map(|stored| &stored.record).collect();
+        // With the job that signs the list.
+        for some in all.chunks(BATCH - 1) {
+            revoke_some(api, organization, some, now).await?;
         }
     }
     Ok(())
+}
+
+async fn revoke_some(api: &Api, organization: Id, some: &[&Certificate], now: Millis) -> Answer<()> {
+    let mut tries = 1;
+    loop {
+        let writes = revocations(&api.bus, organization, some, Reason::KeyCompromise, now).await?;
+        if writes.is_empty() {
+            return Ok(());
+        }
+        match api.bus.write(writes).await {
+            // Others revoke at the same time, or the list is being signed.
+            Err(Failure::Refused { .. }) if tries < TRIES => tries += 1,
+            done => return done.map(drop).map_err(No::from),
+        }
+    }
 }
 
 async fn renew(api: &Api, certificates: Vec<Id>, how: &Renewal, priority: Priority) -> Answer<reply::Renewal> {

@@ -1,5 +1,6 @@
 //! Which headers pass, in either direction. All others stay outside.
 
+use culvert_contract::reply::TRUNCATED;
 use http::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, COOKIE, ETAG, HOST, HeaderName,
     IF_NONE_MATCH, LOCATION, REFERRER_POLICY, RETRY_AFTER, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
@@ -28,8 +29,8 @@ pub const ASKED: HeaderName = HeaderName::from_static("culvert-host");
 pub const CACHED: HeaderName = HeaderName::from_static("culvert-cached");
 
 /// The headers that come outward.
-const OUTWARD: [HeaderName; 8] =
-    [CONTENT_TYPE, CONTENT_DISPOSITION, SET_COOKIE, CACHE_CONTROL, ETAG, RETRY_AFTER, LOCATION, CACHED];
+const OUTWARD: [HeaderName; 9] =
+    [CONTENT_TYPE, CONTENT_DISPOSITION, SET_COOKIE, CACHE_CONTROL, ETAG, RETRY_AFTER, LOCATION, CACHED, TRUNCATED];
 
 /// A header of the client's is too long: its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,7 +157,7 @@ mod tests {
         let answered =
             map(&[("server", "x"), ("content-type", "a/b"), ("set-cookie", "a"), ("set-cookie", "b"), ("x-y", "z")]);
         assert_eq!(outward(answered), map(&[("content-type", "a/b"), ("set-cookie", "a"), ("set-cookie", "b")]));
-        let cached = map(&[("culvert-cached", "true")]);
-        assert_eq!(outward(cached.clone()), cached);
+        let told = map(&[("culvert-cached", "true"), ("culvert-truncated", "true")]);
+        assert_eq!(outward(told.clone()), told);
     }
 }

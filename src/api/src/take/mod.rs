@@ -38,7 +38,8 @@ pub enum Got<T> {
 
 /// One that is ready, or else a job that makes one for whoever has this word, to be begun before the deadline if there is
 /// one. The writes that `with` makes for it, or for nothing yet, happen together with the taking or the order, or not at
-/// all; they are asked for again when somebody else was faster. Who asks again with the same word orders nothing more.
+/// all; they are asked for again when somebody else was faster. Who asks again with the same word orders nothing more,
+/// and is not counted once more.
 ///
 /// # Errors
 ///
@@ -51,14 +52,16 @@ pub async fn ask<T: Pooled>(
     mut with: impl FnMut(Option<&T>) -> Vec<Write>,
 ) -> Answer<Got<T>> {
     let (way, got) = match ready(api, stock, &mut |item: &T| with(Some(item))).await? {
-        Some(item) => (Way::Ready, Got::Taken(item)),
+        Some(item) => (Some(Way::Ready), Got::Taken(item)),
         None => {
             let (way, job) = order::order(api, stock, word, deadline, &mut || with(None)).await?;
             (way, Got::Ordered(job))
         }
     };
-    tracing::info!(pool = stock.name(), way = way.name(), "somebody takes from a pool");
-    api.takes.count(stock, way);
+    if let Some(way) = way {
+        tracing::info!(pool = stock.name(), way = way.name(), "somebody takes from a pool");
+        api.takes.count(stock, way);
+    }
     Ok(got)
 }
 

@@ -11,20 +11,21 @@ use crate::answer::Answer;
 use crate::api::Api;
 use crate::random;
 
-/// Puts the word into a job that is open, or makes one. With the job's id.
+/// Puts the word into a job that is open, or makes one. With the job's id, and which way that is, unless it was ordered
+/// before.
 pub(super) async fn order(
     api: &Api,
     stock: Stock,
     word: &str,
     deadline: Option<Millis>,
     with: &mut impl FnMut() -> Vec<Write>,
-) -> Answer<(Way, String)> {
+) -> Answer<(Option<Way>, String)> {
     let now = api.now().await?;
     let mut jobs = api.bus.list::<Job>(stock.jobs()).await?;
     if let Some(mine) = jobs.iter().find(|job| is_of(job, word) && comes(&job.record)) {
         let check = Write::Check { kind: Kind::Job, id: mine.record.id.clone(), guard: Guard::default() };
         api.bus.write([vec![check], with()].concat()).await?;
-        return Ok((Way::Coming, mine.record.id.clone()));
+        return Ok((None, mine.record.id.clone()));
     }
     jobs.retain(|job| free(&job.record, now));
     // What runs is done first. Of several, one by chance, so that those who come at the same time seldom meet.
@@ -33,7 +34,7 @@ pub(super) async fn order(
         let guard = found.unchanged();
         let job = Job { reserved: Some(word.into()), priority: Priority::High, ..found.record };
         match api.bus.write([vec![update(&job, guard)], with()].concat()).await {
-            Ok(_) => return Ok((Way::Coming, job.id)),
+            Ok(_) => return Ok((Some(Way::Coming), job.id)),
             // Done meanwhile, or somebody else's: the next one.
             Err(Failure::Refused { write: 0, .. }) => {}
             Err(failure) => return Err(failure.into()),
@@ -43,7 +44,7 @@ pub(super) async fn order(
     let mut job = Job { reserved: Some(word.into()), deadline, ..Job::new(id, stock.work(), Priority::High, now) };
     place(&api.bus, std::slice::from_mut(&mut job)).await?;
     api.bus.write([vec![insert(&job)], with()].concat()).await?;
-    Ok((Way::Made, job.id))
+    Ok((Some(Way::Made), job.id))
 }
 
 fn is_of(job: &Stored<Job>, word: &str) -> bool {

@@ -5,7 +5,7 @@ use culvert_contract::reply::{self, Background, Done};
 use culvert_model::record::{Certificate, Job, Log, NewUser, Organization, Priority, Settings, User, UserSecret, Work};
 use culvert_model::{Id, KeyKind, Kind, Record};
 use culvert_pool::Stock;
-use culvert_records::{BATCH, Guard, Query, Write, insert};
+use culvert_records::{BATCH, Guard, Key, Query, Write, insert};
 use http::StatusCode;
 
 use super::check::{self, Wish, some};
@@ -25,8 +25,11 @@ const CHUNK: usize = BATCH / 3 - 1;
 /// The same, if each takes a second or more of a processor: hosts share them evenly, and little is lost with one.
 const SLOW_CHUNK: usize = 8;
 
-/// When so many jobs wait, no users are taken on in the background.
+/// When there are so many jobs that make users, no more are taken on in the background.
 const WAITING: u64 = 1_000;
+
+/// What the ids of all jobs that make users begin with.
+const FAMILY: &str = "users/";
 
 /// Makes a user.
 ///
@@ -107,9 +110,11 @@ async fn make(api: &Api, organization: &Organization, new: &UserNew) -> Answer<U
 
 /// Writes jobs that make users, each together with their secrets.
 async fn take_on(api: &Api, organization: &Organization, new: &[UserNew], settings: &Settings) -> Answer<()> {
-    if api.bus.count::<Job>(Query::by("by_state").equal("open")).await? >= WAITING {
-        let text =
-            "So much is to be made already that no users are taken on. Nothing was changed: try again in a minute.";
+    // What follows the slash in ASCII is the zero.
+    let waiting = Query::all().from(Key::Text(FAMILY.into())).to(Key::Text("users0".into()));
+    if api.bus.count::<Job>(waiting).await? >= WAITING {
+        let text = "So many users are to be made already that no more are taken on. Nothing was changed: try again in a \
+                    minute. If that goes on, look in /v1/jobs for jobs that are dead, and retry or discard them.";
         return Err(No { later: true, ..No::new(StatusCode::TOO_MANY_REQUESTS, "users_background_busy", text) });
     }
     let size = match settings.user_key {
@@ -121,7 +126,7 @@ async fn take_on(api: &Api, organization: &Organization, new: &[UserNew], settin
     let chunks: Vec<Vec<NewUser>> = new.chunks(size).map(users).collect();
     let job = |users: &Vec<NewUser>| {
         let work = Work::Users { organization: organization.id, users: users.clone() };
-        Job::new(format!("users/{}/{}", organization.id, random::word(16)), work, Priority::Normal, now)
+        Job::new(format!("{FAMILY}{}/{}", organization.id, random::word(16)), work, Priority::Normal, now)
     };
     let mut jobs: Vec<Job> = chunks.iter().map(job).collect();
     culvert_jobs::place(&api.bus, &mut jobs).await?;

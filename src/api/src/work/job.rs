@@ -14,22 +14,23 @@ use crate::caller::Caller;
 /// The most jobs that are looked at.
 const MOST: usize = 10_000;
 
-/// Jobs that were given up, then those that are open, most urgent first.
+/// Jobs that were given up, then those that are open, most urgent first: the first of them, if they are very many.
 ///
 /// # Errors
 ///
 /// The store can't be reached.
-pub async fn list(api: &Api) -> Answer<Vec<reply::Job>> {
+pub async fn list(api: &Api) -> Answer<reply::Jobs> {
     let now = api.now().await?;
-    Ok(all(api).await?.into_iter().map(|found| show(found, now)).collect())
+    let (jobs, truncated) = first(api).await?;
+    Ok(reply::Jobs { jobs: jobs.into_iter().map(|found| show(found, now)).collect(), truncated })
 }
 
-/// All jobs, as long as they are not too many.
+/// All jobs, or the first of them and that there are more.
 ///
 /// # Errors
 ///
 /// The store can't be reached.
-pub async fn all(api: &Api) -> Answer<Vec<Stored<Job>>> {
+pub async fn first(api: &Api) -> Answer<(Vec<Stored<Job>>, bool)> {
     let mut all = Vec::new();
     let mut query = Query::by("by_state");
     loop {
@@ -37,7 +38,7 @@ pub async fn all(api: &Api) -> Answer<Vec<Stored<Job>>> {
         all.extend(page.items);
         match page.next {
             Some(next) if all.len() < MOST => query = query.after(Some(next)),
-            _ => return Ok(all),
+            next => return Ok((all, next.is_some())),
         }
     }
 }
@@ -143,6 +144,8 @@ fn step(action: JobAction, found: &Stored<Job>) -> Answer<Write> {
             reserved: job.reserved.clone(),
             preferred: job.preferred,
             error: job.error.clone(),
+            // What went down with its process is begun alone. It has rested since.
+            begun: job.begun,
             ..Job::new(job.id.clone(), job.work.clone(), job.priority, job.created)
         }),
         JobAction::Discard if !leaves(&job.work) => remove(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use culvert_contract::reply;
 use culvert_model::Id;
+use culvert_model::record::Settings;
 use culvert_pool::{Owner, Pool, Stock, survey};
 
 use crate::answer::Answer;
@@ -17,15 +18,23 @@ use crate::user::settings;
 ///
 /// The store can't be reached.
 pub async fn list(api: &Api) -> Answer<Vec<reply::Pool>> {
-    let settings = settings(api).await?;
-    let mut stocks = Stock::of(Owner::Cluster, &settings);
+    let (pools, names) = all(api, &settings(api).await?).await?;
+    Ok(pools.into_iter().map(|pool| show(pool, &names)).collect())
+}
+
+/// The same, with the names of organisations.
+///
+/// # Errors
+///
+/// The store can't be reached.
+pub async fn all(api: &Api, settings: &Settings) -> Answer<(Vec<Pool>, BTreeMap<Id, String>)> {
+    let mut stocks = Stock::of(Owner::Cluster, settings);
     let mut names = BTreeMap::new();
     for organization in organization::list(api).await?.into_iter().filter(|organization| organization.ca.is_some()) {
-        stocks.extend(Stock::of(Owner::Organization(organization.id), &settings));
+        stocks.extend(Stock::of(Owner::Organization(organization.id), settings));
         names.insert(organization.id, organization.name);
     }
-    let pools = survey(&api.bus, &settings, &stocks).await?;
-    Ok(pools.into_iter().map(|pool| show(pool, &names)).collect())
+    Ok((survey(&api.bus, settings, &stocks).await?, names))
 }
 
 fn show(pool: Pool, names: &BTreeMap<Id, String>) -> reply::Pool {

@@ -29,13 +29,13 @@ pub async fn between(
     listener: UnixListener,
     bus: std::path::PathBuf,
     away: Arc<AtomicBool>,
-    needs: fn(&Request) -> bool,
+    needs: impl Fn(&Request) -> bool + Clone + Send + 'static,
 ) {
     while let Ok((api, _)) = listener.accept().await {
         let bus = UnixStream::connect(&bus).await.expect("the bus listens");
         let ((mut calls, answers), (mut replies, mut bus)) = (api.into_split(), bus.into_split());
         let answers = Arc::new(tokio::sync::Mutex::new(answers));
-        let (refusals, gone) = (answers.clone(), away.clone());
+        let (refusals, gone, needs) = (answers.clone(), away.clone(), needs.clone());
         tokio::spawn(async move {
             while let Some(bytes) = frame(&mut calls).await {
                 let call: Call = decode(&bytes).expect("a call");

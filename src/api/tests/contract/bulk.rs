@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use culvert_model::record::{
-    Address, Certificate, CertificateKey, CertificateState, Job, Organization, User, UserSecret,
+    Address, Certificate, CertificateKey, CertificateState, Job, Organization, Priority, User, UserSecret, Work,
 };
 use culvert_model::{Id, Kind};
 use culvert_records::Query;
@@ -212,4 +212,48 @@ async fn what_may_not_be_is_refused_as_a_whole() {
     let few = world.ask(&console, "POST", &path, Some(json!(vec![json!({ "name": "u" }); 10]))).await.good();
     assert_eq!(few.as_array().map(Vec::len), Some(10), "ten are made while one waits");
     queue.abort();
+}
+
+/// Certificates that are renewed and pools that are filled keep nobody from making users.
+#[tokio::test]
+async fn other_work_counts_not_against_users() {
+    let world = World::new().await;
+    let queue = world.start_queue();
+    let console = world.log_in().await;
+    let organization = organization(&world, &console).await;
+    queue.abort();
+    let renew = |_| {
+        let certificate = Id::new();
+        let work = Work::Renew { certificate, immediate: false, compromised: false };
+        Job::new(format!("renew/{certificate}"), work, Priority::Normal, 1)
+    };
+    world.enqueue((0..1_000).map(renew)).await;
+    create(&world, &console, &organization, &vec![json!({ "name": "u" }); 40]).await;
+}
+
+#[tokio::test]
+async fn no_more_are_taken_on_than_can_be_made_soon() {
+    let world = World::new().await;
+    let queue = world.start_queue();
+    let console = world.log_in().await;
+    let organization = organization(&world, &console).await;
+    queue.abort();
+    let work = Work::Users { organization: organization.parse().expect("an id"), users: Vec::new() };
+    let id = |number: usize| format!("users/{organization}/{number}");
+    world.enqueue((0..999).map(|number| Job::new(id(number), work.clone(), Priority::Normal, 1))).await;
+    let wanted = vec![json!({ "name": "u" }); 40];
+    create(&world, &console, &organization, &wanted).await;
+
+    let path = format!("/user/{organization}/multi");
+    let refused = world.ask(&console, "POST", &path, Some(json!(wanted))).await;
+    assert_eq!(refused.bad(429), "users_background_busy");
+    assert!(refused.headers.contains_key("retry-after"), "{refused:?}");
+    let bus = &world.api.bus;
+    assert_eq!(bus.count::<UserSecret>(Query::all()).await.expect("a number"), 40, "nothing was changed");
+
+    // The 40 are two jobs.
+    for number in 0..2 {
+        bus.delete::<Job>(&id(number)).await.expect("it is done");
+    }
+    create(&world, &console, &organization, &wanted).await;
 }

@@ -15,7 +15,7 @@ use culvert_bus::store::Store;
 use culvert_bus::store::embedded::Embedded;
 use culvert_model::record::Job;
 use culvert_model::{HostId, Id, Kind, Record, Role};
-use culvert_records::{Bus, Query};
+use culvert_records::{BATCH, Bus, Query, Write, insert};
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1;
@@ -120,6 +120,14 @@ impl World {
     pub async fn put(&self, record: &impl Record) {
         let write = culvert_records::insert(record);
         self.store.write(culvert_bus::store::write_id(), vec![write]).await.expect("it is new");
+    }
+
+    /// Enqueues jobs as they are, however many.
+    pub async fn enqueue(&self, jobs: impl IntoIterator<Item = Job>) {
+        let writes: Vec<Write> = jobs.into_iter().map(|job| insert(&job)).collect();
+        for batch in writes.chunks(BATCH) {
+            self.api.bus.write(batch.to_vec()).await.expect("new jobs");
+        }
     }
 
     /// An api of another host on the same store. Its feed and its first administrator are not begun.

@@ -6,6 +6,7 @@ mod bulk;
 mod doomed;
 mod hosts;
 mod kit;
+mod metrics;
 mod moving;
 mod parameters;
 mod pools;

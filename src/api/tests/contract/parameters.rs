@@ -90,6 +90,7 @@ async fn without_any_a_job_is_made_that_outlives_whoever_ordered_it() {
     let start = format!("/server/{server}/operation/start");
     assert_eq!(world.ask(&console, "PUT", &start, None).await.bad(503), "server_dh_pending");
     assert_eq!(order().await.record.id, ordered.record.id);
+    assert_eq!(ways(&world, "dh_params"), [0, 0, 1], "who waits already is not counted once more");
 
     let path = format!("/server/{server}");
     assert_eq!(world.ask(&console, "PUT", &path, Some(new(3072))).await.good()["status"], "pending");

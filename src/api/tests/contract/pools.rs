@@ -178,7 +178,8 @@ async fn a_job_that_dies_or_is_cancelled_ends_the_wait() {
 }
 
 /// A CA that nobody could sign with.
-fn spare(reserved: Option<String>) -> Certificate {
+/// A CA that is ready, or reserved with this word.
+pub fn spare(reserved: Option<String>) -> Certificate {
     use culvert_model::record::CertificateState::{Ready, Reserved};
     let id = Id::new();
     Certificate {

@@ -1,18 +1,21 @@
 //! Certificates: renewed on demand and where a profile is fetched, revoked, listed.
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use culvert_model::Id;
 use culvert_model::record::{
     Certificate, Crl, Job, JobState, Organization, Priority, Reason, Revocation, Server, User, Work,
 };
-use culvert_records::{Query, Stored};
+use culvert_model::{Id, Kind};
+use culvert_records::{Query, Stored, Write};
+use culvert_wire::bus::Request;
 use serde_json::{Value, json};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::away;
 use crate::kit::{Console, World};
 use crate::story::{set_up, text};
 
@@ -32,7 +35,7 @@ async fn certificates(world: &World, console: &Console, of: &str) -> Vec<Value> 
 
 /// Waits until this is so, by what changes.
 async fn until(world: &World, what: &str, mut is: impl AsyncFnMut() -> bool) {
-    let kinds = &[culvert_model::Kind::Certificate, culvert_model::Kind::Crl];
+    let kinds = &[Kind::Certificate, Kind::Crl];
     let mut watch = world.api.watch(kinds, std::time::Duration::from_secs(30));
     while !is().await {
         assert!(watch.next().await, "not in time: {what}");
@@ -289,6 +292,52 @@ async fn an_organisation_gets_a_job_for_each_user() {
         404
     );
     assert!(world.api.bus.list::<Server>(Query::all()).await.expect("a store").is_empty());
+}
+
+/// More users than are read at a time: none is passed over, also when the database goes away in the middle.
+#[tokio::test]
+async fn an_organisation_may_be_large() {
+    const USERS: usize = 1_030;
+    let mut world = World::new().await;
+    let console = world.log_in().await;
+    let organization = Id::new();
+    let ca = Organization { id: organization, name: "o".into(), auth_api: false, ca: None, ca_expires: None };
+    world.put(&ca).await;
+    let mut wanted = BTreeSet::new();
+    for number in 0..USERS {
+        let user = user(organization, number);
+        wanted.insert(format!("renew/{}", user.certificate));
+        world.put(&user).await;
+    }
+    let (gone, batches) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let goes = gone.clone();
+    let needs = move |request: &Request| {
+        let first = match request {
+            Request::Write { writes, .. } => writes.first(),
+            _ => None,
+        };
+        let batch = matches!(first, Some(Write::Insert { kind: Kind::Job, .. }));
+        if batch && batches.fetch_add(1, Relaxed) == 5 {
+            goes.store(true, Relaxed);
+        }
+        batch
+    };
+    let is = gone.clone();
+    world.between(|listener, bus| away::between(listener, bus, is, needs)).await;
+
+    let renew = async || {
+        let path = format!("/v1/organizations/{organization}/renewal");
+        let answer = world.ask(&console, "POST", &path, Some(json!({}))).await;
+        let jobs = world.api.bus.list::<Job>(Query::all()).await.expect("a store");
+        (answer, jobs.into_iter().map(|job| job.record.id).collect::<BTreeSet<_>>())
+    };
+    let (answer, jobs) = renew().await;
+    assert_eq!((answer.bad(503).as_str(), jobs.len()), ("store_unavailable", 500));
+    assert!(answer.text().contains("ask again for the rest"), "{answer:?}");
+    gone.store(false, Relaxed);
+    let (answer, jobs) = renew().await;
+    assert_eq!(answer.good(), json!({ "renewing": USERS }));
+    assert_eq!(jobs, wanted);
 }
 
 /// Anybody may ask for a list, as often as they like: it is made once, and others hardly notice.

@@ -20,11 +20,12 @@ use tokio::time::timeout;
 use crate::kit::World;
 
 /// The user that the tests run as.
-fn me() -> u32 {
+pub fn me() -> u32 {
     std::fs::metadata("/proc/self").expect("a process has a user").uid()
 }
 
-async fn ask(path: &PathBuf, method: Method, target: &str) -> Option<(u16, String)> {
+/// The answer of a socket of this path, unless it hangs up.
+pub async fn ask(path: &PathBuf, method: Method, target: &str) -> Option<(u16, String)> {
     let stream = UnixStream::connect(path).await.expect("a socket");
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
     tokio::spawn(connection);
@@ -39,7 +40,8 @@ fn job(id: &str) -> Job {
     Job::new(id.into(), Work::SpareCa, Priority::Low, 1)
 }
 
-fn task(id: &str) -> Task {
+/// A task that has never run.
+pub fn task(id: &str) -> Task {
     Task {
         id: id.into(),
         due: 3_000,

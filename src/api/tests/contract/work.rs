@@ -83,6 +83,21 @@ async fn jobs_are_shown_and_changed() {
     assert!(log.contains("The job authority/1 was discarded, as admin wants it."), "{log}");
 }
 
+/// A list that ends before its end says so.
+#[tokio::test]
+async fn of_very_many_jobs_the_first_are_shown() {
+    const MOST: usize = 10_000;
+    let world = World::new().await;
+    let console = world.log_in().await;
+    let new = |number| Job::new(format!("authority/{number}"), Work::SpareCa, Priority::Low, 1);
+    for (more, truncated) in [(0..MOST, false), (MOST..MOST + 1, true)] {
+        world.enqueue(more.map(new)).await;
+        let answer = world.get(&console, "/v1/jobs").await;
+        assert_eq!(answer.good().as_array().map(Vec::len), Some(MOST));
+        assert_eq!(answer.headers.get("culvert-truncated").is_some_and(|value| value == "true"), truncated);
+    }
+}
+
 #[tokio::test]
 async fn tasks_are_shown_and_run() {
     let world = World::new().await;

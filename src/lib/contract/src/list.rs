@@ -147,7 +147,7 @@ crate::routes! {
     FormerDataProfile: Get "/key/{organization}/{user}/{server}.key", path (Id, Id, Id), access Session, query (), body (), reply reply::Profile;
 
     /// Work that waits, is being done, or was given up.
-    JobList: Get "/v1/jobs", path (), access Admin, query (), body (), reply Vec<reply::Job>;
+    JobList: Get "/v1/jobs", path (), access Admin, query (), body (), reply reply::Jobs;
     /// Retry, discard, cancel or raise a job.
     JobChange: Put "/v1/jobs/{action}", path (JobAction,), access Admin, query (), body Named, reply Empty;
     /// Tasks with their last run.

@@ -54,6 +54,15 @@ fn open_ones_are_cancelled_or_raised() {
     }
 }
 
+/// What went down with its process is begun alone the next time, too.
+#[test]
+fn suspects_stay_suspects() {
+    let mut dead = job(Work::SpareCa, record::JobState::Dead, false);
+    dead.record.begun = Some(9);
+    let again = done(JobAction::Retry, &dead).expect("it may").expect("it stays");
+    assert_eq!((again.state, again.attempts, again.begun), (record::JobState::Open, 0, Some(9)));
+}
+
 /// Else the secrets of users who are never made would stay, or the lock of a server.
 #[test]
 fn what_leaves_something_in_the_store_is_removed_by_the_queue() {

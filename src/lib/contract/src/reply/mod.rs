@@ -17,7 +17,7 @@ pub use server::{Route, RouteListItem, Server, ServerHost, ServerOrg, ServerOutp
 pub use user::{
     KeyLink, PortForward, Profiles, User, UserDetail, UserDevice, UserList, UserPage, UserSearch, UserServer,
 };
-pub use work::{Cluster, Job, JobState, Pool, Task};
+pub use work::{Cluster, Job, JobState, Jobs, Pool, Task};
 
 pub use crate::settings::Settings;
 
@@ -42,9 +42,17 @@ pub trait Reply: Send + 'static {
         None
     }
 
+    /// Whether it ends before its end, because it would be too long.
+    fn truncated(&self) -> bool {
+        false
+    }
+
     /// The bytes.
     fn into_bytes(self) -> Bytes;
 }
+
+/// The header that says of a list that it ends before its end: a list has no other place for it.
+pub const TRUNCATED: http::HeaderName = http::HeaderName::from_static("culvert-truncated");
 
 fn to_json<T: Serialize>(value: &T) -> Bytes {
     serde_json::to_vec(value).expect("keys are text and no value refuses to be written").into()

@@ -1,8 +1,11 @@
 //! Jobs, tasks and pools. These are ours: times are milliseconds since 1970 by the store's clock.
 
+use bytes::Bytes;
 use culvert_model::record::{Dh, Progress, Work};
 use culvert_model::{HostId, Id, KeyKind, Millis};
 use serde::Serialize;
+
+use super::{Reply, to_json};
 
 /// Where a job is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -56,6 +59,25 @@ pub struct Job {
     pub awaited: bool,
     /// What went wrong last.
     pub reason: Option<String>,
+}
+
+/// Jobs: those that were given up, then the most urgent ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jobs {
+    /// The first ten thousand.
+    pub jobs: Vec<Job>,
+    /// Whether there are more.
+    pub truncated: bool,
+}
+
+impl Reply for Jobs {
+    fn truncated(&self) -> bool {
+        self.truncated
+    }
+
+    fn into_bytes(self) -> Bytes {
+        to_json(&self.jobs)
+    }
 }
 
 /// A task that one host of all runs when it is due.
