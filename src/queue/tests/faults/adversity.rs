@@ -3,30 +3,31 @@
 //! once, and every slot of a task had one holder. Needs mongod: `make setup`.
 //!
 //! `CULVERT_FAULT_RUNS` says how many runs there are, six at a time, and `CULVERT_FAULT_SEED` the seed of the first: what
-//! goes wrong when is the seed's, what comes of it is the machine's.
+//! goes wrong when is the seed's, what comes of it is the machine's. The long mode, of about 21 minutes:
+//! `CULVERT_FAULT_RUNS=200 CULVERT_FAULT_SEED=400 cargo test -p culvert-queue --test faults adversity -- --nocapture`.
+
+mod host;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use crate::history::Outcome;
 use crate::kit::mongod::ReplicaSet;
-use crate::kit::process::Process;
-use crate::kit::proxy::{Moment, Proxy, ends_a_job};
+use crate::kit::process::{Note, SLOTS};
+use crate::kit::proxy::End;
 use crate::kit::{SHORT, Stage, job, new_user};
 use crate::work::{History, Left, Seen};
 use culvert_bus::store::mongo::Mongo;
 use culvert_model::record::{
     Certificate, CertificateKey, Job, JobState, Log, NewUser, Organization, Priority, Purpose, Settings, User, Work,
 };
-use culvert_model::{HostId, Id, KeyKind, Kind, Role};
-use culvert_records::{Bus, Claim, Failure, Guard, Query, Refusal};
-use culvert_wire::bus::{Request, Write};
+use culvert_model::{HostId, Id, KeyKind, Record, Role};
+use culvert_records::{Bus, Failure, Query};
 use futures_util::future::join_all;
-use nix::sys::signal::Signal;
-use tokio::time::{Instant, sleep, timeout};
+use host::{Grant, Grants, Host};
+use tokio::time::{Instant, sleep};
 
 /// Runs beside each other.
 const TOGETHER: u64 = 6;
@@ -39,7 +40,7 @@ const CHUNK: u64 = 5;
 /// Faults in a run.
 const FAULTS: u64 = 4;
 
-/// Longer than a job's lease.
+/// Longer than the lease of a job or of the task.
 const LONG: Duration = Duration::from_millis(SHORT.length * 5 / 4);
 
 /// When everything works again, all is done within this time: a lease, the pause behind the last attempt, and the work.
@@ -63,137 +64,6 @@ impl Dice {
     }
 }
 
-/// What the requests of all processes of a run tell.
-#[derive(Default)]
-struct Witness {
-    seen: Vec<Seen>,
-    /// Under which epochs somebody wrote the end of each job.
-    ends: BTreeMap<String, BTreeSet<u64>>,
-}
-
-impl Witness {
-    fn look(&mut self, request: &Request) {
-        match request {
-            Request::Renew { kind: Kind::Job, id, claim, .. } | Request::Release { kind: Kind::Job, id, claim } => {
-                self.granted(id, claim);
-            }
-            Request::Write { writes, .. } | Request::WriteAgain { writes, .. } => {
-                for write in writes {
-                    self.look_at(write);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn look_at(&mut self, write: &Write) {
-        let (Kind::Job, id) = write.target() else { return };
-        let (Write::Update { guard, .. } | Write::Delete { guard, .. } | Write::Check { guard, .. }) = write else {
-            return;
-        };
-        let Guard { claim: Some(claim), .. } = guard else { return };
-        self.granted(id, claim);
-        if matches!(write, Write::Delete { .. }) {
-            self.ends.entry(id.to_owned()).or_default().insert(claim.epoch);
-        }
-    }
-
-    fn granted(&mut self, id: &str, claim: &Claim) {
-        let (record, process) = (id.to_owned(), claim.owner.clone());
-        self.seen.push(Seen::Granted { record, process, epoch: claim.epoch });
-    }
-}
-
-impl Witness {
-    /// How often a job had another holder, and how often two wrote its end.
-    fn troubles(&self) -> (usize, usize) {
-        let mut epochs: BTreeMap<&str, BTreeSet<u64>> = BTreeMap::new();
-        for seen in &self.seen {
-            if let Seen::Granted { record, epoch, .. } = seen {
-                epochs.entry(record).or_default().insert(*epoch);
-            }
-        }
-        let more = |epochs: &BTreeSet<u64>| epochs.len() - 1;
-        (epochs.values().map(more).sum(), self.ends.values().map(more).sum())
-    }
-}
-
-/// One host of a run.
-struct Host {
-    proxy: Proxy,
-    tasks: PathBuf,
-    /// The next request that is held up.
-    hold: Arc<Mutex<Option<Moment>>>,
-    process: Mutex<Option<Process>>,
-}
-
-impl Host {
-    fn new(stage: &Stage<Mongo>, witness: &Arc<Mutex<Witness>>) -> Self {
-        let (hold, witness) = (Arc::new(Mutex::new(None)), witness.clone());
-        let held = hold.clone();
-        let proxy = Proxy::start(&stage.socket(Role::Queue), move |request| {
-            witness.lock().expect("nobody panicked").look(request);
-            // What begins or ends a job is where it hurts.
-            let hurts = ends_a_job(request) || matches!(request, Request::Write { .. } | Request::Claim { .. });
-            held.lock().expect("nobody panicked").take_if(|_| hurts)
-        });
-        let host = Self { proxy, tasks: stage.socket(Role::Tasks), hold, process: Mutex::default() };
-        host.start();
-        host
-    }
-
-    fn start(&self) {
-        let process = Process::start_with_tasks(&self.proxy.socket, &self.tasks);
-        // The one before is killed as it is dropped.
-        *self.process.lock().expect("nobody panicked") = Some(process);
-    }
-
-    fn kill(&self) {
-        *self.process.lock().expect("nobody panicked") = None;
-    }
-
-    fn signal(&self, signal: Signal) {
-        if let Some(process) = &*self.process.lock().expect("nobody panicked") {
-            process.signal(signal);
-        }
-    }
-
-    /// Something goes wrong, and is over in the end.
-    async fn suffer(&self, mut dice: Dice) {
-        sleep(dice.millis(8_000)).await;
-        match dice.below(4) {
-            // Started again at once, or after others could take over.
-            0 => {
-                self.kill();
-                sleep(if dice.below(2) == 0 { dice.millis(1_000) } else { LONG + dice.millis(2_000) }).await;
-                self.start();
-            }
-            1 => {
-                self.signal(Signal::SIGSTOP);
-                sleep(if dice.below(3) == 0 { dice.millis(2_000) } else { LONG + dice.millis(2_000) }).await;
-                self.signal(Signal::SIGCONT);
-            }
-            // Held up before or after the bus has done what it asked for, then killed or let go.
-            kind => {
-                let moment = if kind == 2 { Moment::Before } else { Moment::After };
-                *self.hold.lock().expect("nobody panicked") = Some(moment);
-                let reached = timeout(Duration::from_secs(5), self.proxy.reached()).await.is_ok();
-                *self.hold.lock().expect("nobody panicked") = None;
-                if dice.below(2) == 0 {
-                    self.kill();
-                    sleep(dice.millis(2_000)).await;
-                    self.start();
-                } else {
-                    sleep(if dice.below(2) == 0 { dice.millis(2_000) } else { LONG }).await;
-                }
-                if reached {
-                    self.proxy.go();
-                }
-            }
-        }
-    }
-}
-
 /// Asks until there is an answer.
 async fn ask<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, Failure>) -> T {
     let deadline = Instant::now() + PATIENCE;
@@ -206,14 +76,24 @@ async fn ask<T>(what: &str, mut ask: impl AsyncFnMut() -> Result<T, Failure>) ->
     }
 }
 
-/// Enqueued, whatever the database does.
-async fn enqueue(api: &Bus, job: &Job) {
-    ask("enqueueing", async || match api.insert(job).await {
+/// Put there, while nobody else is about.
+async fn put<T: Record>(api: &Bus, record: &T) {
+    ask("a record", async || match api.insert(record).await {
         // An attempt of which nothing was heard.
-        Err(Failure::Refused { why: Refusal::Exists, .. }) => Ok(()),
+        Err(Failure::Refused { .. }) => Ok(()),
         done => done,
     })
     .await;
+}
+
+/// Enqueued, whatever the database does. If nobody knows whether it was, it is not asked for again: it may be done by now,
+/// and would be done once more.
+async fn enqueue(api: &Bus, job: &Job) -> Outcome {
+    ask("enqueueing", async || match api.insert(job).await {
+        Err(Failure::Unknown) => Ok(Outcome::Unknown),
+        done => done.map(|()| Outcome::Done),
+    })
+    .await
 }
 
 fn users(chunk: u64) -> Vec<NewUser> {
@@ -223,39 +103,32 @@ fn users(chunk: u64) -> Vec<NewUser> {
 /// Enqueues everything, in a while.
 async fn enqueue_all(api: &Bus, organization: Id, mut dice: Dice) -> Vec<Seen> {
     let mut seen = Vec::new();
-    let mut asked = |job: String| seen.push(Seen::Enqueued { job, outcome: Outcome::Done });
+    let mut asked = |job: String, outcome| seen.push(Seen::Enqueued { job, outcome });
     for number in 0..CERTIFICATES + CHUNKS {
         sleep(dice.millis(800)).await;
         let priority = [Priority::High, Priority::Normal, Priority::Low][dice.below(3) as usize];
         if number % 7 == 6 {
             let work = Work::Users { organization, users: users(number) };
-            enqueue(api, &job(&format!("users-{number}"), work, priority)).await;
-            (0..CHUNK).for_each(|user| asked(format!("users-{number}/{user}")));
+            let outcome = enqueue(api, &job(&format!("users-{number}"), work, priority)).await;
+            (0..CHUNK).for_each(|user| asked(format!("users-{number}/{user}"), outcome));
         } else {
             let id = format!("certificate-{number}");
             let work = Work::Certificate { organization, purpose: Purpose::Server };
-            enqueue(api, &Job { reserved: Some(id.clone()), ..job(&id, work, priority) }).await;
-            asked(id);
+            let outcome = enqueue(api, &Job { reserved: Some(id.clone()), ..job(&id, work, priority) }).await;
+            asked(id, outcome);
         }
     }
     seen
 }
 
 /// What is there in the end.
-async fn gather(api: &Bus, witness: &Witness, history: &mut History) {
-    witness.seen.iter().cloned().for_each(|seen| history.add(seen));
-    // Where two wrote the end of a job, one of them was refused.
-    let epoch = |job: &str| witness.ends.get(job).and_then(BTreeSet::last).copied().unwrap_or(0);
+async fn gather(api: &Bus, history: &mut History) {
     let certificates = ask("certificates", async || api.list::<Certificate>(Query::all()).await).await;
-    for certificate in &certificates {
-        if let Some(job) = certificate.record.reserved.clone() {
-            history.add(Seen::Effect { epoch: epoch(&job), job });
-        }
+    for job in certificates.iter().filter_map(|certificate| certificate.record.reserved.clone()) {
+        history.add(Seen::Effect { job });
     }
-    let made = ask("users", async || api.list::<User>(Query::by("by_organization")).await).await;
-    for user in &made {
-        let chunk = user.record.name.split('/').next().unwrap_or_default();
-        history.add(Seen::Effect { epoch: epoch(chunk), job: user.record.name.clone() });
+    for user in ask("users", async || api.list::<User>(Query::by("by_organization")).await).await {
+        history.add(Seen::Effect { job: user.record.name });
     }
     let keys = ask("keys", async || api.count::<CertificateKey>(Query::all()).await).await;
     assert_eq!(keys, certificates.len() as u64, "a key for each certificate, and no other");
@@ -265,29 +138,48 @@ async fn gather(api: &Bus, witness: &Witness, history: &mut History) {
     }
 }
 
-/// What is wrong with the slots of the task: an epoch is one host's, and whoever runs a slot again begins after the one
-/// before has written its last.
-async fn slots(api: &Bus, history: &mut History) -> Vec<String> {
-    let mut noted: BTreeMap<u64, BTreeMap<u64, (u64, u64)>> = BTreeMap::new();
-    for log in ask("the log", async || api.list::<Log>(Query::all()).await).await {
-        let words: Vec<_> = log.record.message.split(' ').collect();
-        let ["slot", due, epoch, host, at] = words[..] else { continue };
-        let [due, epoch, at] = [due, epoch, at].map(|word| word.parse::<u64>().expect("a number"));
-        history.add(Seen::Granted { record: "slots".into(), process: host.into(), epoch });
-        let (first, last) = noted.entry(due).or_default().entry(epoch).or_insert((at, at));
-        (*first, *last) = ((*first).min(at), (*last).max(at));
+/// What the task noted. How often a slot had another holder.
+async fn slots(api: &Bus, history: &mut History) -> usize {
+    let log = ask("the log", async || api.list::<Log>(Query::all()).await).await;
+    let mut runs: BTreeMap<u64, BTreeSet<u64>> = BTreeMap::new();
+    for Note { due, epoch, host, older } in log.iter().filter_map(|log| Note::of(&log.record)) {
+        history.add(Seen::Granted { record: SLOTS.into(), process: host, epoch });
+        history.add(Seen::Noted { task: SLOTS.into(), slot: due, epoch, older });
+        runs.entry(due).or_default().insert(epoch);
     }
-    assert!(!noted.is_empty(), "the task ran");
-    let overlap =
-        |runs: &BTreeMap<u64, (u64, u64)>| runs.values().zip(runs.values().skip(1)).any(|(one, next)| one.1 > next.0);
-    let wrong = noted.iter().filter(|(_, runs)| overlap(runs));
-    wrong.map(|(due, runs)| format!("two ran the slot {due} at the same time: {runs:?}")).collect()
+    assert!(!runs.is_empty(), "the task ran");
+    passed_on(&runs)
+}
+
+/// How often there was another holder of what these were held under.
+fn passed_on<T>(epochs: &BTreeMap<T, BTreeSet<u64>>) -> usize {
+    epochs.values().map(|epochs| epochs.len() - 1).sum()
+}
+
+/// What the doors of these hosts tell. How often a job had another holder, and how many ends came too late.
+fn doors(hosts: &[Host], grants: &Grants, history: &mut History) -> (usize, usize) {
+    let mut holders: BTreeMap<String, BTreeSet<u64>> = BTreeMap::new();
+    for Grant { job, epoch, host } in grants.lock().expect("nobody panicked").iter().cloned() {
+        holders.entry(job.clone()).or_default().insert(epoch);
+        history.add(Seen::Granted { record: job, process: host.to_string(), epoch });
+    }
+    let mut late = 0;
+    for End { job, epoch, done } in hosts.iter().flat_map(Host::ends) {
+        let outcome = match done {
+            Some(true) => Outcome::Done,
+            Some(false) => Outcome::Refused,
+            None => Outcome::Unknown,
+        };
+        late += usize::from(outcome == Outcome::Refused);
+        history.add(Seen::Ended { record: job, epoch, outcome });
+    }
+    (passed_on(&holders), late)
 }
 
 /// One run, by a seed.
 async fn run(uri: String, seed: u64) {
     let mut dice = Dice(seed);
-    let witness = Arc::new(Mutex::new(Witness::default()));
+    let grants = Grants::default();
     let mut stages = Vec::new();
     for _ in 0..3 + dice.below(3) {
         let host = HostId::new();
@@ -300,20 +192,12 @@ async fn run(uri: String, seed: u64) {
     }
     let api = stages[0].bus(Role::Api);
     let settings = Settings { user_key: KeyKind::P256, ..Settings::default() };
-    ask("settings", async || match api.insert(&settings).await {
-        Err(Failure::Refused { .. }) => Ok(()),
-        done => done,
-    })
-    .await;
+    put(&api, &settings).await;
     let organization = Organization { id: Id::new(), name: "acme".into(), auth_api: false, ca: None, ca_expires: None };
-    ask("an organisation", async || match api.insert(&organization).await {
-        Err(Failure::Refused { .. }) => Ok(()),
-        done => done,
-    })
-    .await;
+    put(&api, &organization).await;
     let id = organization.id;
-    enqueue(&api, &job(&format!("ca/{id}"), Work::Ca { organization: id }, Priority::High)).await;
-    let hosts: Vec<Host> = stages.iter().map(|stage| Host::new(stage, &witness)).collect();
+    put(&api, &job(&format!("ca/{id}"), Work::Ca { organization: id }, Priority::High)).await;
+    let hosts: Vec<Host> = stages.iter().map(|stage| Host::new(stage, &grants)).collect();
     // No host suffers from two things at once.
     let mut suffering: Vec<Vec<Dice>> = hosts.iter().map(|_| Vec::new()).collect();
     for _ in 0..FAULTS {
@@ -334,18 +218,16 @@ async fn run(uri: String, seed: u64) {
     }
     let mut history = History::default();
     asked.into_iter().for_each(|seen| history.add(seen));
-    let witness = std::mem::take(&mut *witness.lock().expect("nobody panicked"));
-    gather(&api, &witness, &mut history).await;
-    let of_slots = slots(&api, &mut history).await;
-    let (passed_on, twice) = witness.troubles();
-    println!("seed {seed}: {} hosts; jobs passed on {passed_on} times, {twice} ends written by two", hosts.len());
-    let faults = [of_slots, history.faults()].concat();
+    gather(&api, &mut history).await;
+    let (jobs, late) = doors(&hosts, &grants, &mut history);
+    let slots = slots(&api, &mut history).await;
+    println!(
+        "seed {seed}: {} hosts; jobs passed on {jobs} times, slots {slots} times; {late} ends came too late",
+        hosts.len()
+    );
+    let faults = history.faults();
     if !faults.is_empty() {
-        for host in &hosts {
-            if let Some(process) = &*host.process.lock().expect("nobody panicked") {
-                eprintln!("---- a queue's log\n{}", process.log());
-            }
-        }
+        hosts.iter().filter_map(Host::log).for_each(|log| eprintln!("---- a queue's log\n{log}"));
         panic!("seed {seed}: {faults:#?}");
     }
 }

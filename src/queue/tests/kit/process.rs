@@ -1,17 +1,20 @@
 //! A queue in a process of its own, which can be killed and stopped. Its leases are short.
 
 use std::fs::{self, File};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use culvert_bus::store::mongo::Mongo;
-use culvert_model::record::Task;
+use culvert_model::record::{Log, Task};
 use culvert_model::{HostId, Role};
-use culvert_records::{Bus, Failure};
+use culvert_records::{Bus, Failure, Query};
 use culvert_tasks::desk::Desk;
 use culvert_tasks::duty::{Done, Duty};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tokio::time::sleep;
 
 use super::{SHORT, Stage};
 
@@ -25,24 +28,55 @@ const HOST: &str = "CULVERT_TEST_QUEUE_HOST";
 /// Names the bus of tasks that are run besides.
 const TASKS: &str = "CULVERT_TEST_TASKS_BUS";
 
-/// A task whose every slot leaves lines in the log: `slot <due> <epoch> <host> <now>`, when it begins and when it ends.
-static SLOTS: [Duty; 1] = [Duty {
-    name: "slots",
+/// The name of a task that is run besides.
+pub const SLOTS: &str = "slots";
+
+/// Its every run leaves notes in the log, when it begins and when it ends: `slot <due> <epoch> <host> <older>`, the
+/// last being how many notes of older holders of the slot it had read by then.
+static TABLE: [Duty; 1] = [Duty {
+    name: SLOTS,
     what: "Notes that it ran.",
     period: 1_000,
     hears: &[],
-    timeout: 5_000,
+    timeout: SHORT.length,
     work: |desk| Box::pin(note_slot(desk)),
 }];
 
+/// How long a run takes, milliseconds: long enough to be met by what goes wrong.
+const RUN: Range<u64> = 500..2_000;
+
 async fn note_slot(desk: &Desk<'_>) -> Result<Done, Failure> {
-    let epoch = desk.fence.as_ref().expect("it is reserved").claim().await?.epoch;
-    let due = desk.bus.get::<Task>(SLOTS[0].name).await?.map_or(0, |task| task.record.due);
-    for _ in 0..2 {
-        let (host, now) = desk.bus.here().await?;
-        desk.write(vec![desk.note(format!("slot {due} {epoch} {host} {now}"))]).await?;
-    }
+    let due = desk.bus.get::<Task>(SLOTS).await?.map_or(0, |task| task.record.due);
+    note(desk, due).await?;
+    // The clock's milliseconds are chance.
+    sleep(Duration::from_millis(RUN.start + desk.now % (RUN.end - RUN.start))).await;
+    note(desk, due).await?;
     Ok(Done::of("it is noted"))
+}
+
+async fn note(desk: &Desk<'_>, due: u64) -> Result<(), Failure> {
+    let epoch = desk.fence.as_ref().expect("it is reserved").claim().await?.epoch;
+    let notes = desk.all::<Log>(Query::all()).await?;
+    let notes = notes.iter().filter_map(|log| Note::of(&log.record));
+    let older = notes.filter(|note| note.due == due && note.epoch < epoch).count();
+    desk.write(vec![desk.note(format!("slot {due} {epoch} {} {older}", desk.host))]).await.map(drop)
+}
+
+/// What a run of the task noted.
+pub struct Note {
+    pub due: u64,
+    pub epoch: u64,
+    pub host: String,
+    pub older: usize,
+}
+
+impl Note {
+    /// What this entry says, if it is a note.
+    pub fn of(log: &Log) -> Option<Self> {
+        let words: Vec<_> = log.message.split(' ').collect();
+        let ["slot", due, epoch, host, older] = words[..] else { return None };
+        Some(Self { due: due.parse().ok()?, epoch: epoch.parse().ok()?, host: host.into(), older: older.parse().ok()? })
+    }
 }
 
 /// A library that shifts a program's clock, of the package faketime.
@@ -122,7 +156,7 @@ async fn queue_in_a_process_of_its_own() {
     let Some(bus) = std::env::var_os(BUS).map(PathBuf::from) else { return };
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(false).init();
     if let Some(tasks) = std::env::var_os(TASKS).map(PathBuf::from) {
-        tokio::spawn(async move { culvert_tasks::attend_to(&Bus::new(tasks), &SLOTS).await });
+        tokio::spawn(async move { culvert_tasks::attend_to(&Bus::new(tasks), &TABLE).await });
     }
     let Ok(uri) = std::env::var(STORE) else {
         return culvert_queue::attend_on(Bus::new(bus), SHORT, std::future::pending()).await;

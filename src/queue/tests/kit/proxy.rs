@@ -1,5 +1,6 @@
 //! Between a queue and its bus: sees every request, and holds the one that it is told to.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -23,6 +24,16 @@ pub enum Moment {
 /// Says of each request whether it is to be held.
 pub type Judge = Box<dyn FnMut(&Request) -> Option<Moment> + Send>;
 
+/// Somebody wrote that a job is over.
+#[derive(Debug, Clone)]
+pub struct End {
+    pub job: String,
+    /// Under which epoch.
+    pub epoch: u64,
+    /// Whether it was done. Without an answer that says so, nobody knows.
+    pub done: Option<bool>,
+}
+
 /// What passes on requests.
 pub struct Proxy {
     /// Where it listens.
@@ -33,12 +44,18 @@ pub struct Proxy {
 struct Shared {
     bus: PathBuf,
     judge: Mutex<Judge>,
-    /// The number of the request whose answer is held.
-    held: Mutex<Option<u64>>,
-    /// The numbers of writes that remove a job, and how many were done.
-    ends: Mutex<(Vec<u64>, usize)>,
+    ends: Mutex<Vec<End>>,
     reached: Notify,
     go: Notify,
+}
+
+/// What is asked on one stream, by the requests' numbers.
+#[derive(Default)]
+struct Asked {
+    /// The one whose answer is held.
+    held: Option<u64>,
+    /// Those that end jobs, with the places of their ends.
+    ends: HashMap<u64, Vec<usize>>,
 }
 
 impl Proxy {
@@ -49,7 +66,6 @@ impl Proxy {
         let shared = Arc::new(Shared {
             bus: bus.into(),
             judge: Mutex::new(Box::new(judge)),
-            held: Mutex::default(),
             ends: Mutex::default(),
             reached: Notify::new(),
             go: Notify::new(),
@@ -59,10 +75,12 @@ impl Proxy {
             while let Ok((queue, _)) = listener.accept().await {
                 let bus = UnixStream::connect(&serving.bus).await.expect("the bus is there");
                 let (asks, told) = split(queue, FRAME).expect("it can be watched");
-                let (answers, asked) = split(bus, FRAME).expect("it can be watched");
+                let (answers, passed) = split(bus, FRAME).expect("it can be watched");
                 let (there, back) = (serving.clone(), serving.clone());
-                tokio::spawn(async move { there.requests(asks, asked).await });
-                tokio::spawn(async move { back.answers(answers, told).await });
+                let asked = Arc::new(Mutex::default());
+                let known = asked.clone();
+                tokio::spawn(async move { there.requests(asks, passed, &asked).await });
+                tokio::spawn(async move { back.answers(answers, told, &known).await });
             }
         });
         Self { socket, shared }
@@ -78,9 +96,14 @@ impl Proxy {
         self.shared.go.notify_one();
     }
 
+    /// Every job's end that was written through this.
+    pub fn ends(&self) -> Vec<End> {
+        self.shared.ends.lock().expect("nobody panicked").clone()
+    }
+
     /// How many jobs were removed through this.
     pub fn ended(&self) -> usize {
-        self.shared.ends.lock().expect("nobody panicked").1
+        self.ends().iter().filter(|end| end.done == Some(true)).count()
     }
 }
 
@@ -90,17 +113,15 @@ impl Shared {
         self.go.notified().await;
     }
 
-    async fn requests(&self, mut from: FrameReader, mut to: FrameWriter) {
+    async fn requests(&self, mut from: FrameReader, mut to: FrameWriter, asked: &Mutex<Asked>) {
         while let Ok(Some(frame)) = from.next().await {
             let frame = Bytes::copy_from_slice(frame);
             let Call { number, request } = decode(&frame).expect("a request");
-            if ends_a_job(&request) {
-                self.ends.lock().expect("nobody panicked").0.push(number);
-            }
+            self.note(number, &request, asked);
             let moment = (self.judge.lock().expect("nobody panicked"))(&request);
             match moment {
                 Some(Moment::Before) => self.hold().await,
-                Some(Moment::After) => *self.held.lock().expect("nobody panicked") = Some(number),
+                Some(Moment::After) => asked.lock().expect("nobody panicked").held = Some(number),
                 None => {}
             }
             if to.send(&[frame]).await.is_err() {
@@ -109,12 +130,22 @@ impl Shared {
         }
     }
 
-    async fn answers(&self, mut from: FrameReader, mut to: FrameWriter) {
+    async fn answers(&self, mut from: FrameReader, mut to: FrameWriter, asked: &Mutex<Asked>) {
         while let Ok(Some(frame)) = from.next().await {
             let frame = Bytes::copy_from_slice(frame);
             let Answer { number, reply } = decode(&frame).expect("an answer");
-            self.count(number, matches!(reply, Ok(Reply::Written { .. })));
-            let held = self.held.lock().expect("nobody panicked").take_if(|held| *held == number).is_some();
+            let (ended, held) = {
+                let mut asked = asked.lock().expect("nobody panicked");
+                (asked.ends.remove(&number), asked.held.take_if(|held| *held == number).is_some())
+            };
+            let done = match reply {
+                Ok(Reply::Written { .. }) => Some(true),
+                Ok(Reply::Refused { .. }) => Some(false),
+                _ => None,
+            };
+            for place in ended.unwrap_or_default() {
+                self.ends.lock().expect("nobody panicked")[place].done = done;
+            }
             if held {
                 self.hold().await;
             }
@@ -124,17 +155,28 @@ impl Shared {
         }
     }
 
-    fn count(&self, number: u64, written: bool) {
-        let mut ends = self.ends.lock().expect("nobody panicked");
-        if let Some(place) = ends.0.iter().position(|end| *end == number) {
-            ends.0.swap_remove(place);
-            ends.1 += usize::from(written);
+    /// Notes the jobs that this ends.
+    fn note(&self, number: u64, request: &Request, asked: &Mutex<Asked>) {
+        for write in writes(request) {
+            if let Write::Delete { kind: Kind::Job, id, guard } = write {
+                let epoch = guard.claim.as_ref().map_or(0, |claim| claim.epoch);
+                let mut ends = self.ends.lock().expect("nobody panicked");
+                asked.lock().expect("nobody panicked").ends.entry(number).or_default().push(ends.len());
+                ends.push(End { job: id.clone(), epoch, done: None });
+            }
         }
+    }
+}
+
+/// What this is to write.
+pub fn writes(request: &Request) -> &[Write] {
+    match request {
+        Request::Write { writes, .. } | Request::WriteAgain { writes, .. } => writes,
+        _ => &[],
     }
 }
 
 /// Whether this removes a job.
 pub fn ends_a_job(request: &Request) -> bool {
-    let Request::Write { writes, .. } = request else { return false };
-    writes.iter().any(|write| matches!(write, Write::Delete { kind: Kind::Job, .. }))
+    writes(request).iter().any(|write| matches!(write, Write::Delete { kind: Kind::Job, .. }))
 }

@@ -15,6 +15,7 @@ mod jobs;
 mod kit;
 mod locks;
 mod orphans;
+mod pools;
 mod race;
 mod references;
 mod reserved;
