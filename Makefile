@@ -18,7 +18,7 @@ PROCESSES = culvert culvert-proxy culvert-api culvert-bus culvert-pools culvert-
 # All suites but the long modes (`cargo test -p culvert-helper --test crash -- --ignored` kills the helper at each of its
 # system calls, takes minutes, and strace; `cargo test -p culvert-queue --test faults -- --ignored` kills the queue at each of
 # its requests, with MongoDB; `CULVERT_FAULT_RUNS=200 CULVERT_FAULT_SEED=400 cargo test -p culvert-queue --test faults adversity
-# -- --nocapture` lets everything go wrong 200 times, takes 21 minutes, and MongoDB); ONLY=NAME one of tests/NAME.rs, or the
+# -- --nocapture` lets everything go wrong 200 times, takes half an hour, and MongoDB); ONLY=NAME one of tests/NAME.rs, or the
 # tests of the crate culvert-NAME.
 test:
 	@scripts/setup test

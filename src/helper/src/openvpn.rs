@@ -88,7 +88,7 @@ pub fn hold(
         .descriptor(2, output.as_fd())
         .descriptor(3, configuration.as_fd())
         .user(owner, owner)
-        .session()
+        .no_terminal()
         .private_tun();
     if start.port.get() < UNPRIVILEGED {
         launch = launch.low_ports();

@@ -18,7 +18,7 @@ impl Threads {
         Self { alive, ended }
     }
 
-    /// Does something on a thread of its own; at the lowest processor priority if nobody waits for it.
+    /// Does something on a thread of its own; only while nobody else wants the processor if nobody waits for it.
     ///
     /// # Errors
     ///

@@ -371,7 +371,7 @@ fn launch(machine: &Machine, member: &Member) -> Result<Process, culvert_link::E
         .variable("NOTIFY_SOCKET", place::notify_socket(&settings.run, program).to_string_lossy())
         .variable("WATCHDOG_USEC", WATCHDOG.as_micros().to_string())
         .descriptor(1, errors.as_fd())
-        .session()
+        .no_terminal()
         .die_with_parent();
     if let Ok(stream) = std::env::var("JOURNAL_STREAM") {
         launch = launch.variable("JOURNAL_STREAM", stream);

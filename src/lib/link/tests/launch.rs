@@ -47,7 +47,7 @@ fn status(text: &str, name: &str) -> String {
 
 #[test]
 fn another_user_has_no_privileges() {
-    let text = output(Launch::new("/bin/cat").argument("/proc/self/status").user(NOBODY, NOBODY).session());
+    let text = output(Launch::new("/bin/cat").argument("/proc/self/status").user(NOBODY, NOBODY).no_terminal());
     for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
         assert_eq!(status(&text, set), "0000000000000000", "{set}");
     }
@@ -112,11 +112,14 @@ fn a_network_namespace_is_entered() {
     assert_eq!(names, ["lo"]);
 }
 
+/// Its own group, but no session: its parent's is one for the scheduler.
 #[test]
-fn a_session_is_made() {
-    let text = output(Launch::new("/bin/sh").arguments(["-c", "cut -d ' ' -f 6 /proc/$$/stat; echo $$"]).session());
-    let lines: Vec<&str> = text.lines().collect();
-    assert_eq!(lines[0], lines[1]);
+fn it_leaves_the_terminal() {
+    let field = |text: &str, place: usize| text.split(' ').nth(place).map(str::to_owned);
+    let text = output(Launch::new("/bin/sh").arguments(["-c", "cat /proc/$$/stat"]).no_terminal());
+    let parent = std::fs::read_to_string("/proc/self/stat").expect("its own");
+    let [group, session, terminal] = [4, 5, 6].map(|place| field(&text, place));
+    assert_eq!((group, session, terminal), (field(&text, 0), field(&parent, 5), Some("0".into())));
 }
 
 #[test]

@@ -38,7 +38,7 @@ pub(crate) static THREADS: Group = Group {
     why: "threads for what blocks, waiting for them, and letting others go before a long computation",
     calls: &[
         libc::SYS_clone,
-        libc::SYS_setpriority,
+        libc::SYS_sched_setscheduler,
         libc::SYS_sched_yield,
         libc::SYS_sched_getaffinity,
         libc::SYS_set_tid_address,

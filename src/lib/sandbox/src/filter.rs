@@ -117,10 +117,8 @@ fn conditions(call: c_long, posture: &Posture, own: Option<u32>, tun: bool) -> R
         libc::SYS_prctl => any_of(0, &PRCTLS.map(bits)),
         // Limits are read, not set. This one is a pointer: a lower half that is zero says nothing.
         libc::SYS_prlimit64 => Ok(vec![rule(vec![nothing(2)?])?]),
-        // Its own priority, not others', and the last.
-        libc::SYS_setpriority => {
-            Ok(vec![rule(vec![equal(0, bits(libc::PRIO_PROCESS.cast_signed()))?, equal(1, 0)?, equal(2, 19)?])?])
-        }
+        // Its own policy, not others', and the last.
+        libc::SYS_sched_setscheduler => Ok(vec![rule(vec![equal(0, 0)?, equal(1, bits(libc::SCHED_IDLE))?])?]),
         libc::SYS_tgkill => any_of(0, &[u64::from(own.unwrap_or_default())]),
         _ => Ok(Vec::new()),
     }

@@ -3,7 +3,7 @@
 //! once, and every slot of a task had one holder. Needs mongod: `make setup`.
 //!
 //! `CULVERT_FAULT_RUNS` says how many runs there are, six at a time, and `CULVERT_FAULT_SEED` the seed of the first: what
-//! goes wrong when is the seed's, what comes of it is the machine's. The long mode, of about 21 minutes:
+//! goes wrong when is the seed's, what comes of it is the machine's. The long mode, of half an hour:
 //! `CULVERT_FAULT_RUNS=200 CULVERT_FAULT_SEED=400 cargo test -p culvert-queue --test faults adversity -- --nocapture`.
 
 mod host;

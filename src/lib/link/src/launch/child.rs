@@ -12,7 +12,7 @@ use super::{device, gate};
 /// What a step is called when it fails; a step is named by its place here.
 pub(super) const STEPS: [&str; 18] = [
     "resetting its signals",
-    "making its session",
+    "leaving its terminal",
     "entering its cgroup",
     "entering its network namespace",
     "making its mount namespace",
@@ -32,7 +32,7 @@ pub(super) const STEPS: [&str; 18] = [
 ];
 
 const SIGNALS: u8 = 0;
-const SESSION: u8 = 1;
+const TERMINAL: u8 = 1;
 const CGROUP: u8 = 2;
 const NETWORK: u8 = 3;
 const MOUNTS: u8 = 4;
@@ -73,10 +73,8 @@ pub(super) fn run(plan: &mut Plan) -> ! {
 
 fn become_it(plan: &mut Plan) -> Step {
     signals()?;
-    if plan.session {
-        // SAFETY: takes nothing.
-        #[allow(unsafe_code)]
-        done(SESSION, unsafe { libc::setsid() }.into())?;
+    if plan.no_terminal {
+        leave_terminal()?;
     }
     if let Some(procs) = plan.cgroup {
         // SAFETY: one byte of a constant; "0" means the writer.
@@ -120,6 +118,23 @@ fn signals() -> Step {
         }
         done(SIGNALS, libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, nothing, size))
     }
+}
+
+/// A process group of its own, without a terminal. No session: where sessions are scheduled against each other (`sched(7)`,
+/// autogroup), what yields to others yields to those of its session only.
+fn leave_terminal() -> Step {
+    // SAFETY: a constant string and integers; the descriptor is closed.
+    #[allow(unsafe_code)]
+    unsafe {
+        done(TERMINAL, libc::setpgid(0, 0).into())?;
+        // There is nothing to open where there is no terminal.
+        let terminal = libc::open(c"/dev/tty".as_ptr(), libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC);
+        if terminal >= 0 {
+            done(TERMINAL, libc::ioctl(terminal, libc::TIOCNOTTY).into())?;
+            libc::close(terminal);
+        }
+    }
+    Ok(())
 }
 
 /// A `/dev/net` that only this process sees, with a tun device that its user may open.

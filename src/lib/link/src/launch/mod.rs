@@ -40,7 +40,7 @@ pub struct Launch<'a> {
     listening: Vec<(String, BorrowedFd<'a>)>,
     user: Option<(u32, u32)>,
     low_ports: bool,
-    session: bool,
+    no_terminal: bool,
     die_with_parent: bool,
     private_tun: bool,
     cgroup: Option<BorrowedFd<'a>>,
@@ -62,7 +62,7 @@ impl<'a> Launch<'a> {
             listening: Vec::new(),
             user: None,
             low_ports: false,
-            session: false,
+            no_terminal: false,
             die_with_parent: false,
             private_tun: false,
             cgroup: None,
@@ -123,10 +123,10 @@ impl<'a> Launch<'a> {
         self
     }
 
-    /// Gives it a session of its own, so that no terminal's Ctrl-C reaches it.
+    /// Takes the terminal away, and gives it a process group of its own: no Ctrl-C reaches it.
     #[must_use]
-    pub fn session(mut self) -> Self {
-        self.session = true;
+    pub fn no_terminal(mut self) -> Self {
+        self.no_terminal = true;
         self
     }
 
