@@ -67,7 +67,7 @@ impl Daemon {
         let process = Launch::new(binaries().join("culvert-bus"))
             .arguments(["--run", text, "--state", text, "--store", &store, "--log", "error"])
             .descriptor(1, silent.as_fd())
-            .session()
+            .no_terminal()
             .die_with_parent()
             .user(user.uid.as_raw(), user.gid.as_raw())
             .listening("bus", listener.as_fd())

@@ -23,7 +23,8 @@ pub struct Enqueued {
 }
 
 /// Enqueues jobs, unless they are there already: a job's id is its idempotency key. Each gets the host that is to take it.
-/// To be called again after a failure; what was enqueued by then is there.
+/// To be called again after a failure; what was enqueued by then is there, or done: work that is wanted once whatever happens
+/// has to look for its result first, as the queue does.
 ///
 /// # Errors
 ///
