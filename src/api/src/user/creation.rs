@@ -5,7 +5,7 @@ use culvert_contract::reply::{self, Background, Done};
 use culvert_model::record::{Certificate, Job, Log, NewUser, Organization, Priority, Settings, User, UserSecret, Work};
 use culvert_model::{Id, KeyKind, Kind, Record};
 use culvert_pool::Stock;
-use culvert_records::{BATCH, Guard, Key, Query, Write, insert};
+use culvert_records::{BATCH, Guard, Query, Write, insert};
 use http::StatusCode;
 
 use super::check::{self, Wish, some};
@@ -110,9 +110,7 @@ async fn make(api: &Api, organization: &Organization, new: &UserNew) -> Answer<U
 
 /// Writes jobs that make users, each together with their secrets.
 async fn take_on(api: &Api, organization: &Organization, new: &[UserNew], settings: &Settings) -> Answer<()> {
-    // What follows the slash in ASCII is the zero.
-    let waiting = Query::all().from(Key::Text(FAMILY.into())).to(Key::Text("users0".into()));
-    if api.bus.count::<Job>(waiting).await? >= WAITING {
+    if api.bus.count::<Job>(Query::under(FAMILY)).await? >= WAITING {
         let text = "So many users are to be made already that no more are taken on. Nothing was changed: try again in a \
                     minute. If that goes on, look in /v1/jobs for jobs that are dead, and retry or discard them.";
         return Err(No { later: true, ..No::new(StatusCode::TOO_MANY_REQUESTS, "users_background_busy", text) });

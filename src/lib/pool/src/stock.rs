@@ -2,7 +2,7 @@
 
 use culvert_model::Id;
 use culvert_model::record::{Dh, Purpose, Settings, Work};
-use culvert_records::{Key, Query};
+use culvert_records::Query;
 
 /// Who has pools.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,7 +118,7 @@ impl Stock {
     /// Finds all jobs that make one.
     #[must_use]
     pub fn jobs(self) -> Query {
-        under(&self.prefix())
+        Query::under(&self.prefix())
     }
 
     /// The slot of this pool that a job has by its id, unless somebody ordered it besides.
@@ -141,13 +141,6 @@ impl Stock {
             None => Self::FAMILIES.iter().any(|family| id.starts_with(family)).then_some(Owner::Cluster),
         }
     }
-}
-
-/// Finds records whose ids begin with this, which ends in a slash.
-pub(crate) fn under(prefix: &str) -> Query {
-    // What follows the slash in ASCII is the zero.
-    let end = format!("{}0", prefix.trim_end_matches('/'));
-    Query::all().from(Key::Text(prefix.into())).to(Key::Text(end))
 }
 
 #[cfg(test)]

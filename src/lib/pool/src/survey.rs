@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use culvert_model::record::{Certificate, DhParams, Job, Settings};
-use culvert_records::{Bus, Failure};
+use culvert_records::{Bus, Failure, Query};
 
 use crate::plan::Pool;
-use crate::stock::{Stock, under};
+use crate::stock::Stock;
 
 /// Of more pools than this, all jobs are read in one go.
 const FEW: usize = 8;
@@ -60,7 +60,7 @@ async fn jobs(bus: &Bus, stocks: &[Stock]) -> Result<BTreeMap<Stock, Vec<Job>>, 
     };
     let mut jobs: BTreeMap<Stock, Vec<Job>> = BTreeMap::new();
     for prefix in prefixes {
-        for found in bus.list::<Job>(under(&prefix)).await? {
+        for found in bus.list::<Job>(Query::under(&prefix)).await? {
             if let Some(stock) = Stock::made_by(&found.record.work) {
                 jobs.entry(stock).or_default().push(found.record);
             }

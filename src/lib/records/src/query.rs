@@ -86,6 +86,14 @@ impl Query {
         self
     }
 
+    /// The records whose ids begin with this, which ends in a slash.
+    #[must_use]
+    pub fn under(prefix: &str) -> Self {
+        // What follows the slash in ASCII is the zero.
+        let end = format!("{}0", prefix.trim_end_matches('/'));
+        Self::all().from(Key::Text(prefix.into())).to(Key::Text(end))
+    }
+
     /// Only records whose next field in the index is true or is false.
     #[must_use]
     pub fn truth(mut self, truth: bool) -> Self {
