@@ -1,17 +1,21 @@
 //! Enqueueing.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use culvert_model::HostId;
 use culvert_model::record::{Host, HostStatus, Job};
 use culvert_records::{BATCH, Bus, Failure, Query, Refusal, Stored, insert};
 
 use crate::anew;
-use crate::spread::{Load, Spread};
+use crate::spread::{Given, Load, Spread};
 
 /// How many open jobs are looked at to see what the hosts have: the most urgent ones. Behind so many a job waits longer
 /// than for a preferred host.
 const GLANCE: u16 = 500;
+
+/// What this process gave to each host.
+static GIVEN: Mutex<Given> = Mutex::new(Given::new());
 
 /// What came of enqueueing.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -72,11 +76,17 @@ async fn batches(bus: &Bus, mut jobs: Vec<Job>, there: There) -> Result<Enqueued
 ///
 /// The store can't be reached, or the caller may not do that.
 pub async fn place(bus: &Bus, jobs: &mut [Job]) -> Result<(), Failure> {
-    let mut spread = Spread::over(loads(bus).await?);
+    let loads = loads(bus).await?;
+    let mut given = given();
+    let mut spread = Spread::over(loads, &mut given);
     for job in jobs {
         job.preferred = spread.next(&job.id);
     }
     Ok(())
+}
+
+fn given() -> MutexGuard<'static, Given> {
+    GIVEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// One of them at least is there already.
@@ -89,7 +99,12 @@ async fn one_by_one(bus: &Bus, jobs: &[Job], there: There, done: &mut Enqueued) 
                 inserted => inserted.map(|()| true)?,
             },
         };
-        *(if new { &mut done.enqueued } else { &mut done.there }) += 1;
+        if new {
+            done.enqueued += 1;
+        } else {
+            done.there += 1;
+            job.preferred.into_iter().for_each(|host| given().take_back(host));
+        }
     }
     Ok(())
 }

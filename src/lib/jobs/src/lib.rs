@@ -9,4 +9,4 @@ mod spread;
 
 pub use anew::anew;
 pub use enqueue::{Enqueued, demand, enqueue, glance, place};
-pub use spread::{Load, Spread};
+pub use spread::{Given, Load, Spread};

@@ -58,7 +58,8 @@ proptest! {
         cores in 1..5_u16,
         jobs in 100..250_usize,
         work in 50..1_000_u64,
-        at_once: bool,
+        // All at once, as fast as they can be done, or each when the one before it has long ended.
+        pace in prop::sample::select(vec![0, 1, 40]),
         low: bool,
         seed in any::<u32>(),
     ) {
@@ -66,7 +67,7 @@ proptest! {
         let orders = (0..jobs).map(|number| {
             // Keys take more or less by chance.
             let chance = u64::from((number as u32).wrapping_mul(2_654_435_761) ^ seed) % 40;
-            let at = if at_once { 0 } else { number as u64 * work / u64::from(cores) / 5 };
+            let at = number as u64 * pace * work / u64::from(cores) / 5;
             let priority = if low { Priority::Low } else { Priority::Normal };
             Order { at, priority, work: work * (80 + chance) / 100, parts: 1, fails: false }
         });

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 use crate::kit::proxy::Proxy;
 use crate::kit::{Hosts, SHORT, certificates, host, job, jobs, organization, queue_at, until, with_ca};
 use culvert_jobs::enqueue;
-use culvert_model::Role;
 use culvert_model::record::{CertificateState, Job, Priority, Purpose, Settings, Task, Work};
+use culvert_model::{Id, KeyKind, Role};
 use culvert_records::Bus;
 use futures_util::future::join_all;
 
@@ -30,7 +30,7 @@ async fn each_job_once() {
 async fn another_host_takes_over() {
     let hosts = Hosts::of(2).await;
     let api = hosts.bus(0, Role::Api);
-    let settings = Settings { user_key: culvert_model::KeyKind::Rsa4096, ..Settings::default() };
+    let settings = Settings { user_key: KeyKind::Rsa4096, ..Settings::default() };
     api.insert(&settings).await.expect("no settings yet");
     let lost = hosts.queue(0);
     let organization = with_ca(&api).await;
@@ -56,7 +56,7 @@ async fn another_host_takes_over() {
 async fn pools_and_tasks_of_both() {
     let hosts = Hosts::of(2).await;
     let api = hosts.bus(0, Role::Api);
-    let settings = Settings { user_key: culvert_model::KeyKind::P256, client_pool: 4, ..Settings::default() };
+    let settings = Settings { user_key: KeyKind::P256, client_pool: 4, ..Settings::default() };
     api.insert(&settings).await.expect("no settings yet");
     for host in 0..2 {
         hosts.queue(host);
@@ -84,51 +84,98 @@ async fn pools_and_tasks_of_both() {
     assert_eq!(ready().await, (4, 2), "not above the level");
 }
 
+/// Four hosts whose queues' ends are counted.
+struct Counted {
+    apis: Vec<Bus>,
+    proxies: Vec<Proxy>,
+    organization: Id,
+    _hosts: Hosts,
+}
+
+impl Counted {
+    /// Of hosts whose users' keys are of this kind.
+    async fn making(user_key: KeyKind) -> Self {
+        let hosts = Hosts::of(4).await;
+        let apis: Vec<Bus> = (0..4).map(|host| hosts.bus(host, Role::Api)).collect();
+        let settings = Settings { user_key, ..Settings::default() };
+        apis[0].insert(&settings).await.expect("no settings yet");
+        let first = hosts.queue(0);
+        let organization = with_ca(&apis[0]).await;
+        first.abort();
+        for stage in &hosts.stages {
+            apis[0].insert(&host(stage.host)).await.expect("a new host");
+        }
+        let proxies: Vec<Proxy> =
+            hosts.stages.iter().map(|stage| Proxy::start(&stage.socket(Role::Queue), |_| None)).collect();
+        for proxy in &proxies {
+            queue_at(Bus::new(&proxy.socket));
+        }
+        Self { apis, proxies, organization, _hosts: hosts }
+    }
+
+    /// A user's certificate, enqueued by this host's API.
+    async fn enqueue(&self, api: usize, id: String) {
+        let api = &self.apis[api];
+        let (_, now) = api.here().await.expect("the bus answers");
+        let work = Work::Certificate { organization: self.organization, purpose: Purpose::Client };
+        let new = Job::new(id, work, Priority::Normal, now);
+        assert_eq!(enqueue(api, vec![new]).await.expect("the bus answers").enqueued, 1);
+    }
+
+    /// How many ended on each host.
+    fn ended(&self) -> [usize; 4] {
+        std::array::from_fn(|host| self.proxies[host].ended())
+    }
+
+    /// Waits until so many have ended, each once.
+    async fn until_ended(&self, all: usize) {
+        until("every job's end", async || (self.ended().iter().sum::<usize>() >= all).then_some(())).await;
+        let made = certificates(&self.apis[0], self.organization, Purpose::Client, CertificateState::Ready).await.len();
+        assert_eq!((self.ended().iter().sum::<usize>(), made), (all, all), "each once");
+    }
+
+    /// No host has more than its share.
+    fn expect_shares(&self) {
+        let counts = self.ended();
+        let ratio = *counts.iter().max().expect("four") as f64 / *counts.iter().min().expect("four") as f64;
+        println!("{counts:?} in all, the busiest {ratio:.2} times the idlest");
+        assert!(ratio <= 1.25, "one host had more than its share: {counts:?}");
+    }
+}
+
 /// Every host's API enqueues users' certificates one by one, as fast as it can. A key of RSA takes far longer than hearing of
 /// a job and claiming it: who is quickest at those has no more for it.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_host_its_share() {
-    const TURNS: usize = 3;
+    const TURNS: usize = 2;
     const OF_EACH: usize = 40;
-    let hosts = Hosts::of(4).await;
-    let apis: Vec<Bus> = (0..4).map(|host| hosts.bus(host, Role::Api)).collect();
-    let settings = Settings { user_key: culvert_model::KeyKind::Rsa2048, ..Settings::default() };
-    apis[0].insert(&settings).await.expect("no settings yet");
-    let first = hosts.queue(0);
-    let organization = with_ca(&apis[0]).await;
-    first.abort();
-    for stage in &hosts.stages {
-        apis[0].insert(&host(stage.host)).await.expect("a new host");
-    }
-    let proxies: Vec<Proxy> =
-        hosts.stages.iter().map(|stage| Proxy::start(&stage.socket(Role::Queue), |_| None)).collect();
-    for proxy in &proxies {
-        queue_at(Bus::new(&proxy.socket));
-    }
-    let ended = || -> [usize; 4] { std::array::from_fn(|host| proxies[host].ended()) };
+    let hosts = Counted::making(KeyKind::Rsa2048).await;
     for turn in 1..=TURNS {
-        let (before, begun) = (ended(), Instant::now());
-        join_all(apis.iter().enumerate().map(async |(host, api)| {
+        let (before, begun) = (hosts.ended(), Instant::now());
+        join_all((0..4).map(async |host| {
             for number in 0..OF_EACH {
-                let (_, now) = api.here().await.expect("the bus answers");
-                let work = Work::Certificate { organization, purpose: Purpose::Client };
-                let new = Job::new(format!("job-{turn}-{host}-{number}"), work, Priority::Normal, now);
-                assert_eq!(enqueue(api, vec![new]).await.expect("the bus answers").enqueued, 1);
+                hosts.enqueue(host, format!("job-{turn}-{host}-{number}")).await;
             }
         }))
         .await;
         let enqueued = begun.elapsed();
-        let all = 4 * OF_EACH * turn;
-        until("every job's end", async || (ended().iter().sum::<usize>() >= all).then_some(())).await;
-        let counts: Vec<_> = ended().iter().zip(before).map(|(now, before)| now - before).collect();
+        hosts.until_ended(4 * OF_EACH * turn).await;
+        let counts: Vec<_> = hosts.ended().iter().zip(before).map(|(now, before)| now - before).collect();
         println!("enqueued in {enqueued:?}, done in {:?}: {counts:?}", begun.elapsed());
-        let made = certificates(&apis[0], organization, Purpose::Client, CertificateState::Ready).await.len();
-        assert_eq!((ended().iter().sum::<usize>(), made), (all, all), "each once");
     }
-    let counts = ended();
-    let ratio = *counts.iter().max().expect("four") as f64 / *counts.iter().min().expect("four") as f64;
-    println!("{counts:?} in all, the busiest {ratio:.2} times the idlest");
-    assert!(ratio <= 1.25, "one host had more than its share: {counts:?}");
+    hosts.expect_shares();
+}
+
+/// Each job ends before the next one is enqueued: nobody has anything to do when it comes.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_host_its_share_of_a_trickle() {
+    const JOBS: usize = 120;
+    let hosts = Counted::making(KeyKind::P256).await;
+    for number in 0..JOBS {
+        hosts.enqueue(number * 7 % 4, format!("job-{number}")).await;
+        hosts.until_ended(number + 1).await;
+    }
+    hosts.expect_shares();
 }
 
 /// Whoever enqueues the same again, or at the same time, enqueues it once.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use culvert_jobs::{Load, Spread};
+use culvert_jobs::{Given, Load, Spread};
 use culvert_model::record::{Job, JobState, Priority, Work};
 use culvert_model::{HostId, Millis};
 use culvert_records::{Lease, Stored};
@@ -24,6 +24,9 @@ const RELEASE: Millis = 10;
 
 /// How long a job may wait while a host has room for it.
 const PROMISE: Millis = 500;
+
+/// How many processes enqueue.
+const ENQUEUERS: usize = 4;
 
 /// The beginning, in milliseconds since 1970.
 const BEGIN: Millis = 1_790_000_000_000;
@@ -97,6 +100,8 @@ pub struct World {
     pub hosts: Vec<Host>,
     jobs: Vec<Stored<Job>>,
     orders: Vec<Order>,
+    /// What each enqueuer gave to the hosts.
+    given: [Given; ENQUEUERS],
     /// Leases that are about to be given back: when, and of which job.
     releases: Vec<(Millis, usize)>,
     /// For how long each has waited while a host had room.
@@ -127,7 +132,7 @@ impl World {
             down: false,
         };
         let hosts = machines.iter().map(host).collect();
-        let (jobs, orders, releases, waited, first_offer, lost, ends) = Default::default();
+        let (jobs, orders, given, releases, waited, first_offer, lost, ends) = Default::default();
         let since = BEGIN - TERMS.length;
         let (longest, ended, offered) = (0, 0, 0);
         Self {
@@ -135,6 +140,7 @@ impl World {
             hosts,
             jobs,
             orders,
+            given,
             releases,
             waited,
             longest,
@@ -202,7 +208,9 @@ impl World {
             let open = self.jobs.iter().filter(|job| job.record.state == JobState::Open);
             Load { host: host.id, cores: host.machine.cores, open: open.filter(has).count() as u64 }
         };
-        let mut spread = Spread::over(self.hosts.iter().map(load).collect());
+        let by_chance = self.jobs.len().wrapping_mul(2_654_435_761) >> 8;
+        let given = &mut self.given[by_chance % ENQUEUERS];
+        let mut spread = Spread::over(self.hosts.iter().map(load).collect(), given);
         for order in orders {
             let id = self.jobs.len().to_string();
             let preferred = spread.next(&id);
