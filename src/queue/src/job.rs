@@ -239,6 +239,9 @@ impl Attempt<'_> {
         let now = self.claimed.now().await?;
         self.claimed
             .change(|job| {
+                if job.cancelled {
+                    return Then::Remove;
+                }
                 ended(job);
                 job.error = Some(why.into());
                 if hopeless || job.attempts >= ATTEMPTS {

@@ -89,11 +89,18 @@ fn given() -> MutexGuard<'static, Given> {
     GIVEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// One of them at least is there already.
+/// One of them at least is there already. One that is damaged is reported when the others are enqueued.
 async fn one_by_one(bus: &Bus, jobs: &[Job], there: There, done: &mut Enqueued) -> Result<(), Failure> {
+    let mut damaged = None;
     for job in jobs {
         let new = match there {
-            There::Merged => anew::demand(bus, job).await?,
+            There::Merged => match anew::demand(bus, job).await {
+                Err(failure @ Failure::Invalid(_)) => {
+                    damaged = Some(failure);
+                    continue;
+                }
+                demanded => demanded?,
+            },
             There::Left => match bus.insert(job).await {
                 Err(Failure::Refused { why: Refusal::Exists, .. }) => false,
                 inserted => inserted.map(|()| true)?,
@@ -106,7 +113,7 @@ async fn one_by_one(bus: &Bus, jobs: &[Job], there: There, done: &mut Enqueued) 
             job.preferred.into_iter().for_each(|host| given().take_back(host));
         }
     }
-    Ok(())
+    damaged.map_or(Ok(()), Err)
 }
 
 /// The hosts that are online, and the open jobs: the most urgent ones, if there are very many.

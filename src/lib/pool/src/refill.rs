@@ -18,7 +18,8 @@ use crate::survey::survey;
 /// The store can't be reached.
 pub async fn refill_all(bus: &Bus) -> Result<Enqueued, Failure> {
     let mut jobs = Vec::new();
-    if bus.get::<Tls>(Tls::ID).await?.is_none() {
+    // One that is damaged is there.
+    if bus.count::<Tls>(Query::all().equal(Tls::ID)).await? == 0 {
         jobs.push(urgent("console-certificate".into(), Work::ConsoleCertificate));
     }
     let organizations = bus.list::<Organization>(Query::all()).await?;
@@ -35,7 +36,7 @@ pub async fn refill(bus: &Bus, owners: &BTreeSet<Owner>) -> Result<Enqueued, Fai
     let mut organizations = Vec::new();
     for owner in owners {
         if let Owner::Organization(id) = owner {
-            organizations.extend(bus.get::<Organization>(*id).await?.map(|stored| stored.record));
+            organizations.extend(bus.get_whole::<Organization>(*id).await?.map(|stored| stored.record));
         }
     }
     fill(bus, owners.contains(&Owner::Cluster), organizations, Vec::new()).await

@@ -126,6 +126,18 @@ impl Bus {
         }
     }
 
+    /// A record, if it is there and whole: what a damaged one says nobody knows, and administrators are told of it.
+    ///
+    /// # Errors
+    ///
+    /// The store can't be reached.
+    pub async fn get_whole<T: Record>(&self, id: impl ToString) -> Result<Option<Stored<T>>, Failure> {
+        match self.get(id).await {
+            Err(Failure::Invalid(_)) => Ok(None),
+            found => found,
+        }
+    }
+
     async fn whole<T: Record>(&self, row: Row) -> Result<Stored<T>, Failure> {
         let id = row.id.clone();
         match Stored::read(row) {

@@ -31,16 +31,15 @@ pub async fn run(desk: &Desk<'_>) -> Result<Done, Failure> {
     let settings = desk.bus.get::<Settings>(Settings::ID).await?.map(|stored| stored.record).unwrap_or_default();
     let organizations = desk.all::<Organization>(Query::all()).await?;
     let organizations = organizations.into_iter().map(|stored| stored.record).collect();
-    let mut round = Round { desk, settings, organizations, told: 0, jobs: Vec::new() };
+    let mut round = Round { desk, settings, organizations, told: 0, renewed: 0, jobs: Vec::new() };
+    // However many end soon: what keeps others out comes first.
+    let (removed, due) = round.replaced().await?;
+    let (lists, next) = round.lists().await?;
+    desk.bus.sweep::<Revocation>("by_expiry", signed(desk.now.saturating_sub(KEPT))).await?;
     round.authorities().await?;
     round.console().await?;
     round.ending().await?;
-    let (removed, due) = round.replaced().await?;
-    let (lists, next) = round.lists().await?;
-    let told = round.told;
-    let renewed = demand(desk.bus, round.jobs).await?.enqueued as u64;
-    desk.bus.sweep::<Revocation>("by_expiry", signed(desk.now.saturating_sub(KEPT))).await?;
-    let [told, renewed] = [counted(told, "warning"), counted(renewed, "renewal")];
+    let [told, renewed] = [counted(round.told, "warning"), counted(round.renewed, "renewal")];
     let [removed, lists] = [counted(removed, "replaced certificate"), counted(lists, "list")];
     Ok(Done {
         text: format!("{told}, {renewed}, {removed} removed, {lists} to be signed"),
@@ -54,6 +53,7 @@ struct Round<'a> {
     settings: Settings,
     organizations: Vec<Organization>,
     told: u64,
+    renewed: u64,
     /// What is to be renewed.
     jobs: Vec<Job>,
 }
@@ -77,7 +77,7 @@ impl Round<'_> {
     }
 
     async fn console(&mut self) -> Result<(), Failure> {
-        let Some(tls) = self.desk.bus.get::<Tls>(Tls::ID).await? else { return Ok(()) };
+        let Some(tls) = self.desk.bus.get_whole::<Tls>(Tls::ID).await? else { return Ok(()) };
         let expires = tls.record.expires;
         if expires <= self.desk.now + self.settings.expiry() {
             self.enqueue("console-certificate".into(), Work::ConsoleCertificate);
@@ -93,11 +93,18 @@ impl Round<'_> {
         let mut pages = self.desk.bus.pages::<Certificate>(soon);
         while let Some(page) = pages.next().await?.filter(|page| !page.is_empty()) {
             let servers = self.desk.all::<Server>(Query::all()).await?;
-            let shown = shown(self.desk).await?;
+            let shown = shown(self.desk).await?.unwrap_or_default();
             for certificate in page {
                 self.end(certificate, &servers, &shown).await?;
             }
+            self.renew().await?;
         }
+        self.renew().await
+    }
+
+    async fn renew(&mut self) -> Result<(), Failure> {
+        let jobs = std::mem::take(&mut self.jobs);
+        self.renewed += unless_damaged(demand(self.desk.bus, jobs).await)?.enqueued as u64;
         Ok(())
     }
 
@@ -145,7 +152,7 @@ impl Round<'_> {
     }
 
     async fn user(&mut self, certificate: &Certificate) -> Result<(), Failure> {
-        let Some(user) = self.desk.bus.get::<User>(certificate.subject).await? else { return Ok(()) };
+        let Some(user) = self.desk.bus.get_whole::<User>(certificate.subject).await? else { return Ok(()) };
         if user.record.certificate != certificate.id {
             return Ok(());
         }
@@ -182,10 +189,11 @@ impl Round<'_> {
         let now = self.desk.now;
         let over = Query::by("by_replacement").from(Key::Int(0)).to(Key::Int(signed(now) + 1));
         let over = self.desk.all::<Certificate>(over).await?;
-        let shown = if over.is_empty() { HashMap::new() } else { shown(self.desk).await? };
+        let shown = if over.is_empty() { None } else { shown(self.desk).await? };
+        let unused = |one: &Certificate| shown.as_ref().is_some_and(|shown| !shown.contains_key(&one.id));
         let mut count = 0;
-        for certificate in over.iter().filter(|stored| !shown.contains_key(&stored.record.id)) {
-            count += u64::from(withdraw(self.desk, certificate).await?);
+        for certificate in over.iter().filter(|one| one.record.purpose != Purpose::Server || unused(&one.record)) {
+            count += u64::from(unless_damaged(withdraw(self.desk, certificate).await)?);
         }
         let later = Query::by("by_replacement").from(Key::Int(signed(now) + 1)).limit(1);
         let later = self.desk.bus.find::<Certificate>(later).await?.items.pop();
@@ -194,7 +202,7 @@ impl Round<'_> {
 
     /// Has lists signed that are due: how many, and in how many milliseconds the next one is.
     async fn lists(&self) -> Result<(u64, Option<Millis>), Failure> {
-        let Desk { bus, now, .. } = *self.desk;
+        let now = self.desk.now;
         let lists = self.desk.all::<Crl>(Query::all()).await?;
         let mut count = 0;
         let mut again: Option<Millis> = None;
@@ -203,10 +211,14 @@ impl Round<'_> {
             match list.map(|list| list.record.next).filter(|next| *next > now) {
                 Some(next) => again = Some(again.map_or(next - now, |again| again.min(next - now))),
                 // Refused: somebody has just had it signed.
-                None => count += u64::from(self.desk.write(vec![listing(bus, organization.id, now).await?]).await?),
+                None => count += u64::from(unless_damaged(self.list(organization.id).await)?),
             }
         }
         Ok((count, again))
+    }
+
+    async fn list(&self, organization: Id) -> Result<bool, Failure> {
+        self.desk.write(vec![listing(self.desk.bus, organization, self.desk.now).await?]).await
     }
 }
 
@@ -222,11 +234,19 @@ pub async fn withdraw(desk: &Desk<'_>, certificate: &Stored<Certificate>) -> Res
     Ok(false)
 }
 
-/// The certificates that running servers were started with, and which servers those are.
-async fn shown(desk: &Desk<'_>) -> Result<HashMap<Id, Id>, Failure> {
-    let instances = desk.all::<Instance>(Query::all()).await?.into_iter().map(|stored| stored.record);
-    let running = instances.filter(|instance| instance.host.is_some());
-    Ok(running.filter_map(|instance| Some((instance.certificate?, instance.server))).collect())
+/// The certificates that running servers were started with, and which servers those are; none, if one of them can't be read.
+async fn shown(desk: &Desk<'_>) -> Result<Option<HashMap<Id, Id>>, Failure> {
+    let Some(instances) = desk.every::<Instance>().await? else { return Ok(None) };
+    let running = instances.into_iter().map(|stored| stored.record).filter(|instance| instance.host.is_some());
+    Ok(Some(running.filter_map(|instance| Some((instance.certificate?, instance.server))).collect()))
+}
+
+/// What a damaged record is in the way of is left until that is repaired, and keeps nothing else.
+fn unless_damaged<T: Default>(done: Result<T, Failure>) -> Result<T, Failure> {
+    match done {
+        Err(Failure::Invalid(_)) => Ok(T::default()),
+        done => done,
+    }
 }
 
 /// The fewest of the days before the end that have come, if any has: that is when it was to be told last.

@@ -47,7 +47,10 @@ async fn suspects(desk: &Desk<'_>) -> Result<Vec<(Stored<Job>, Fate)>, Failure> 
         page.retain(|job| job.held_for() == 0);
         let pointless = pointless(desk, &page).await?;
         let fate = |job: &Job| {
-            let late = job.state == JobState::Open && job.deadline.is_some_and(|deadline| deadline < desk.now);
+            // What this release does not know of a newer one's would be lost.
+            let late = job.work != Work::Unknown
+                && job.state == JobState::Open
+                && job.deadline.is_some_and(|deadline| deadline < desk.now);
             let fills = job.priority == Priority::Low && job.reserved.is_none();
             if job.cancelled || pointless.contains(&job.id) || (late && fills) {
                 Some(Fate::Remove)

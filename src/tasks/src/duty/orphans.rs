@@ -73,14 +73,16 @@ async fn lost(desk: &Desk<'_>, certificates: &[Stored<Certificate>]) -> Result<L
     let mut organizations = desk.absent::<Organization>(&owners).await?;
     organizations.extend(desk.absent::<Organization>(&subjects(Purpose::Authority)).await?);
     let users = desk.absent::<User>(&subjects(Purpose::Client)).await?;
-    let servers = desk.all::<Server>(Query::all()).await?;
+    let servers = desk.every::<Server>().await?;
+    let has = |server: &Stored<Server>, certificate: &Certificate| server.record.certificate == Some(certificate.id);
+    let nobodys = |certificate| servers.iter().any(|all| !all.iter().any(|server| has(server, certificate)));
     let certificates = all().filter(|certificate| {
         let (subject, taken) = (certificate.subject.to_string(), certificate.state == CertificateState::Taken);
         match certificate.purpose {
             Purpose::Authority => taken && organizations.contains(&subject),
             _ if organizations.contains(&certificate.organization.to_string()) => true,
             Purpose::Client => taken && users.contains(&subject),
-            Purpose::Server => taken && !servers.iter().any(|server| server.record.certificate == Some(certificate.id)),
+            Purpose::Server => taken && nobodys(certificate),
         }
     });
     let certificates = certificates.map(|certificate| certificate.id.to_string()).collect();

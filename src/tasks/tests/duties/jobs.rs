@@ -41,6 +41,7 @@ async fn what_nobody_needs_goes() {
     let kept = [
         console("open", |_| {}),
         console("dead", dead),
+        job("of a newer release, late", Work::Unknown, |job| job.deadline = Some(now - 1)),
         console("in time", |job| job.deadline = Some(now + 60_000)),
         console("dead and late", |job| (job.state, job.deadline) = (JobState::Dead, Some(1))),
         job("dead of staff", of(staff.id), dead),

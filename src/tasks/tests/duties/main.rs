@@ -8,6 +8,7 @@ mod samples;
 mod stage;
 
 mod addresses;
+mod certificates;
 mod clients;
 mod expired;
 mod hosts;

@@ -4,6 +4,7 @@ use culvert_model::record::{
     CaKey, Certificate, CertificateKey, CertificateState, Host, Organization, Output, Purpose, Server, Usage, User,
 };
 use culvert_model::{HostId, Id};
+use culvert_records::{Guard, delete};
 
 use crate::kit::{Broken, made, organization, server, touch, user};
 
@@ -73,6 +74,28 @@ async fn certificates_of_nobody_go_with_their_keys() {
     }
     assert!(!broken.has::<CaKey>(gone).await);
     assert_eq!(broken.says("lost-records").await, "0 certificates and 0 other records removed");
+}
+
+/// Which certificate it has nobody knows: any may be its.
+#[tokio::test]
+async fn what_a_damaged_server_may_have_stays() {
+    let broken = Broken::new();
+    let staff = organization();
+    broken.put(&staff).await;
+    broken.put(&server(&[staff.id])).await;
+    let its = Certificate { purpose: Purpose::Server, ..certificate(staff.id) };
+    let lost = certificate(staff.id);
+    for certificate in [&its, &lost] {
+        broken.put(certificate).await;
+        broken.put(&made(|key: &mut CertificateKey| key.id = certificate.id)).await;
+    }
+    let damaged = Id::new();
+    broken.put_damaged::<Server>(damaged).await;
+    assert_eq!(broken.says("lost-records").await, "1 certificate and 0 other records removed");
+    assert!(broken.has::<Certificate>(its.id).await && broken.has::<CertificateKey>(its.id).await);
+    broken.write(vec![delete::<Server>(damaged, Guard::default())]).await;
+    assert_eq!(broken.says("lost-records").await, "1 certificate and 0 other records removed");
+    assert!(!broken.has::<Certificate>(its.id).await && !broken.has::<CertificateKey>(its.id).await);
 }
 
 #[tokio::test]

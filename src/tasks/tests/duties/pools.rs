@@ -213,3 +213,22 @@ async fn somebody_was_faster() {
     assert!(full.broken.has::<Job>(full.slot("client/1")).await);
     full.enqueues(&[]).await;
 }
+
+/// The console's certificate and an organisation that can't be read keep no pool empty.
+#[tokio::test]
+async fn what_is_damaged_keeps_no_pool_empty() {
+    let full = Full::new().await;
+    let damaged = Id::new();
+    full.broken.put_damaged::<Organization>(damaged).await;
+    full.broken.write(vec![delete::<Tls>(Tls::ID, Guard::default())]).await;
+    full.broken.put_damaged::<Tls>(Tls::ID).await;
+    full.broken.write(vec![delete::<Certificate>(full.clients[0].id, Guard::default())]).await;
+    let slot = format!("certificate/{}/client/0", full.staff);
+    let bus = full.broken.role(culvert_model::Role::Pools);
+    let owners = [damaged, full.staff].map(culvert_pool::Owner::Organization).into();
+    culvert_pool::refill(&bus, &owners).await.expect("the bus answers");
+    let jobs = async || full.broken.all::<Job>().await.into_iter().map(|job| job.id).collect::<Vec<_>>();
+    assert_eq!(jobs().await, std::slice::from_ref(&slot));
+    full.broken.write(vec![delete::<Job>(&slot, Guard::default())]).await;
+    full.enqueues(&[slot]).await;
+}
