@@ -6,7 +6,7 @@ use std::time::Duration;
 use culvert_lease::Terms;
 use culvert_model::Millis;
 use culvert_model::record::Task;
-use culvert_records::{Bus, Failure, Guard, Hold, Post, Refusal, Stored, update};
+use culvert_records::{Bus, Failure, Guard, Hold, Post, Refusal, Stored, delete, update};
 use tokio::time::{sleep, timeout};
 
 use crate::bell::Bell;
@@ -46,8 +46,17 @@ fn jitter() -> Millis {
 /// Looks at the task and runs it, if it is due and nobody else does. The milliseconds until it is to be looked at again.
 async fn turn(bus: &Bus, duty: &'static Duty, bell: &Bell) -> Result<Millis, Failure> {
     let (host, now) = bus.here().await?;
-    let Some(task) = bus.get::<Task>(duty.name).await? else {
-        return create(bus, duty, now).await;
+    let task = match bus.get::<Task>(duty.name).await {
+        Ok(Some(task)) => task,
+        Ok(None) => return create(bus, duty, now).await,
+        // It says no more than when it ran: no reason for servers to wait until somebody mends it. Who runs it just now is
+        // refused from here on, since no epoch comes twice.
+        Err(Failure::Invalid(why)) => {
+            tracing::warn!(task = duty.name, why, "the record of a task is made anew");
+            bus.write(vec![delete::<Task>(duty.name, Guard::default())]).await?;
+            return Ok(0);
+        }
+        Err(failure) => return Err(failure),
     };
     let unseen = bell.unseen(began(&task.record), now);
     match step(duty, &task, host, now, bus.uninterrupted(), unseen) {

@@ -28,6 +28,19 @@ fn every_task_has_a_name_and_the_time_that_it_needs() {
 }
 
 #[tokio::test]
+async fn a_task_whose_record_is_damaged_runs() {
+    let broken = Broken::new();
+    broken.put_damaged::<Task>("failover").await;
+    attend(broken.role(Role::Tasks));
+    attend(broken.role(Role::Tasks));
+    until("failover to have run", async || {
+        let task = broken.bus.get_whole::<Task>("failover").await.expect("the bus answers")?;
+        task.record.succeeded
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn every_task_of_the_table_runs() {
     let broken = Broken::new();
     broken.put(&organization()).await;
