@@ -183,6 +183,11 @@ impl Claimed {
                     sleep(PAUSE).await;
                     continue;
                 }
+                // Something that it refers to is damaged. It ends all the same: tasks see to what it leaves behind.
+                Err(Trouble::Failed(why)) => {
+                    tracing::warn!(job = self.id(), why, "what it did so far can't be taken back");
+                    Vec::new()
+                }
                 writes => writes?,
             };
             writes.push(match then {
@@ -221,10 +226,9 @@ impl Claimed {
     async fn again(&mut self, failure: Failure) -> Result<(), Trouble> {
         match failure {
             // Somebody changed the job, or what the result goes into.
-            Failure::Refused {
-                why: Refusal::Stale { .. } | Refusal::Exists | Refusal::Missing | Refusal::Taken { .. },
-                ..
-            } => {}
+            Failure::Refused { why: Refusal::Stale { .. } | Refusal::Missing, .. } => {}
+            // It may be what nobody can read, and stay.
+            Failure::Refused { why: Refusal::Exists | Refusal::Taken { .. }, .. } => sleep(PAUSE).await,
             // The lease ended by the store's clock; whoever keeps it will hear of that, too.
             Failure::Refused { why: Refusal::NotHeld { .. }, .. } => sleep(PAUSE).await,
             failure if failure.outage() => sleep(PAUSE).await,

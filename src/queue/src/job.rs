@@ -296,6 +296,10 @@ fn unless_surplus(job: &Job, now: Millis, surplus: bool) -> Fate {
 }
 
 fn begin(job: &mut Job, now: Millis, surplus: bool) -> Then {
+    // It was written, and the answer was lost.
+    if job.begun == Some(now) {
+        return Then::Keep;
+    }
     match unless_surplus(job, now, surplus) {
         Fate::Do => {
             job.attempts += 1;
@@ -317,4 +321,23 @@ fn ended(job: &mut Job) {
     job.begun = None;
     job.progress = None;
     job.paused = false;
+}
+
+#[cfg(test)]
+mod tests {
+    use culvert_model::record::{Priority, Work};
+
+    use super::*;
+
+    /// The answer to the first write may be lost: it is made again on what it has written.
+    #[test]
+    fn an_attempt_is_counted_once() {
+        let mut job = Job { attempts: 4, ..Job::new("job".into(), Work::ConsoleCertificate, Priority::Normal, 7) };
+        for _ in 0..2 {
+            assert_eq!(begin(&mut job, 9, false), Then::Keep);
+            assert_eq!((job.attempts, job.begun, job.state), (5, Some(9), JobState::Open));
+        }
+        assert_eq!(begin(&mut job, 10, false), Then::Keep);
+        assert_eq!(job.state, JobState::Dead, "it went down with it before");
+    }
 }

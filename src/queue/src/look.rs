@@ -242,8 +242,8 @@ impl Look {
             }
         }
         for id in unseen {
-            // One that is gone, its holder hears of by itself.
-            if let Some(job) = self.desk.bus.get::<Job>(&id).await?
+            // One that is gone, its holder hears of by itself; one that is damaged goes on as it does.
+            if let Some(job) = self.desk.bus.get_whole::<Job>(&id).await?
                 && job.record.state == JobState::Open
             {
                 self.learn(&job.record);

@@ -49,7 +49,7 @@ pub async fn writes(
         writes.push(insert(&log(desk, &record, users).await?));
     }
     for server in addresses::attached(desk, organization).await? {
-        writes.push(addresses::assign_soon(desk, server).await?);
+        writes.extend(addresses::assign_soon(desk, server).await?);
     }
     Ok(writes)
 }

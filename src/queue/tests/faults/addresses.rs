@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use culvert_bus::store::embedded::Embedded;
 use culvert_bus::store::{Store, write_id};
-use culvert_model::record::{Address, Job, Priority, Server, Work};
+use culvert_model::record::{Address, Job, JobState, Priority, Server, User, Work};
 use culvert_model::{Id, Kind, Role};
 use culvert_records::{BATCH, Bus, Guard, Query, Write, delete, insert, update};
 use culvert_wire::bus::Request;
@@ -216,4 +216,61 @@ async fn made_during_a_move() {
         let held: Vec<_> = scene.held().await.iter().filter_map(|held| held.within(network)).collect();
         assert_eq!(held.len(), 2, "{held:?}");
     }
+}
+
+impl Scene {
+    /// Writes a record that nobody can read.
+    async fn damaged(&self, kind: Kind, id: String) {
+        let write = Write::Insert { kind, id, body: b"{}".to_vec() };
+        self.stage.store.write(write_id(), vec![write]).await.expect("it is not there");
+    }
+}
+
+/// Whose address can't be read keeps it; all others get theirs.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_damaged() {
+    let scene = Scene::of(3).await;
+    scene.damaged(Kind::Address, Address::name(scene.server.id, scene.users[1], 0)).await;
+    scene.assign_all().await;
+    let _queue = Process::start(&scene.stage.socket(Role::Queue));
+    scene.left(0).await;
+    assert_eq!(
+        scene.held().await.iter().map(|held| held.user).collect::<BTreeSet<_>>(),
+        [0, 2].map(|user| scene.users[user]).into()
+    );
+}
+
+/// Users are made whatever becomes of their addresses.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_addresses_that_is_damaged() {
+    let scene = Scene::of(0).await;
+    let queue = Process::start(&scene.stage.socket(Role::Queue));
+    let ca = Work::Ca { organization: scene.organization };
+    scene.api.insert(&job("ca", ca, Priority::High)).await.expect("a new job");
+    scene.left(0).await;
+    drop(queue);
+    scene.damaged(Kind::Job, Job::of_addresses(scene.server.id)).await;
+    let users = vec![crate::kit::new_user("ann".into())];
+    let work = Work::Users { organization: scene.organization, users };
+    scene.api.insert(&job("users/one", work, Priority::Normal)).await.expect("a new job");
+    let _queue = Process::start(&scene.stage.socket(Role::Queue));
+    scene.left(0).await;
+    assert_eq!(scene.api.count::<User>(Query::all()).await.expect("the bus answers"), 1);
+}
+
+/// It is given up once, although nobody knows whether the server is still locked for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_move_of_a_server_that_is_damaged() {
+    let scene = Scene::of(0).await;
+    let server = Id::new();
+    scene.damaged(Kind::Server, server.to_string()).await;
+    let [old, new] = ["10.40.0.0/20", "10.41.0.0/20"].map(|network| network.parse().expect("a network"));
+    let last = Job { attempts: 5, ..job("move", Work::AssignPool { server, old, new }, Priority::High) };
+    scene.api.insert(&last).await.expect("a new job");
+    let _queue = Process::start(&scene.stage.socket(Role::Queue));
+    until("the job to be dead", async || {
+        let job = scene.api.get::<Job>("move").await.expect("the bus answers").expect("it is there");
+        (job.record.state == JobState::Dead).then_some(())
+    })
+    .await;
 }

@@ -1,6 +1,6 @@
 //! Connections of clients whose server does not run where they were.
 
-use culvert_model::record::{Connection, Host, HostStatus};
+use culvert_model::record::{Connection, Host, HostStatus, Instance};
 use culvert_model::{HostId, Id};
 
 use crate::hosts::host;
@@ -83,4 +83,19 @@ async fn an_instance_that_comes_up_keeps_its_clients() {
     broken.before_the_next(vec![touch(&instance)]);
     assert_eq!(broken.says("lost-clients").await, "0 connections removed");
     assert_eq!(broken.all::<Connection>().await.len(), 1);
+}
+
+/// Which server it is an instance of, and where, nobody can tell.
+#[tokio::test]
+async fn those_of_a_damaged_instance_stay() {
+    let broken = Broken::new();
+    let lost = HostId::new();
+    broken.put(&host(broken.here)).await;
+    broken.put(&Host { status: HostStatus::Offline, ..host(lost) }).await;
+    broken.put_damaged::<Instance>("one").await;
+    let [kept, left] = [broken.here, lost].map(|host| connection(Id::new(), host));
+    broken.put(&kept).await;
+    broken.put(&left).await;
+    assert_eq!(broken.says("lost-clients").await, "1 connection removed");
+    assert!(broken.has::<Connection>(kept.id).await && !broken.has::<Connection>(left.id).await);
 }

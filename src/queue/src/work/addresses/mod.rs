@@ -14,7 +14,7 @@ use std::net::Ipv4Addr;
 use culvert_model::network::{free, usable};
 use culvert_model::record::{Address, Job, JobState, Priority, Progress, Server, User, Work};
 use culvert_model::{Id, Kind};
-use culvert_records::{BATCH, Failure, Guard, Pages, Query, Stored, Write, delete, insert, update};
+use culvert_records::{BATCH, Failure, Guard, Key, Pages, Query, Stored, Write, delete, insert, update};
 pub use moving::{give_up_move, move_all};
 use plan::Roster;
 
@@ -28,12 +28,17 @@ const TRIES: u64 = 8;
 /// For so long, users who were made are gathered before they get their addresses, milliseconds.
 const GATHER: u64 = 1_000;
 
-/// The job that does [`assign_all`], or has whoever is doing it look again.
-pub async fn assign_soon(desk: &Desk, server: Id) -> Result<Write, Trouble> {
+/// The job that does [`assign_all`], or has whoever is doing it look again. None, if it is damaged: it is done when an
+/// administrator has repaired it.
+pub async fn assign_soon(desk: &Desk, server: Id) -> Result<Option<Write>, Trouble> {
     let (_, now) = desk.bus.here().await?;
     let id = Job::of_addresses(server);
     let job = Job { not_before: now + GATHER, ..Job::new(id, Work::AssignAddresses { server }, Priority::Normal, now) };
-    Ok(culvert_jobs::anew(&desk.bus, job).await?)
+    match culvert_jobs::anew(&desk.bus, job).await {
+        Ok(write) => Ok(Some(write)),
+        Err(Failure::Invalid(_)) => Ok(None),
+        Err(failure) => Err(failure.into()),
+    }
 }
 
 /// Gives every user of the server's organisations an address, takes away all others', and unlocks a server whose move has
@@ -55,6 +60,16 @@ pub async fn assign_all(claimed: &mut Claimed, id: Id) -> Result<Vec<Write>, Tro
             }
         }
         claimed.put(roster.read(&page), None).await?;
+    }
+    // What follows the dash in ASCII is the dot.
+    let [from, to] = ["-", "."].map(|end| Key::Text(format!("{id}{end}")));
+    if desk.bus.count::<Address>(Query::all().from(from).to(to)).await? > of {
+        // Some can't be read, or were given meanwhile: whoever has one is given no other.
+        for user in roster.without() {
+            if desk.bus.count::<Address>(Query::all().equal(Address::name(id, user, 0))).await? > 0 {
+                roster.has(user);
+            }
+        }
     }
     let (used, mut settling) = roster.close();
     let mut free = free(stored.record.network, &used);

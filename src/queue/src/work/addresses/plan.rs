@@ -58,6 +58,16 @@ impl Roster {
         writes
     }
 
+    /// Who has none, as far as those can be read.
+    pub fn without(&self) -> Vec<Id> {
+        self.members.iter().filter(|(_, has)| !**has).map(|(user, _)| *user).collect()
+    }
+
+    /// Somebody has one that can't be read.
+    pub fn has(&mut self, user: Id) {
+        self.members.insert(user, true);
+    }
+
     /// When all were read: what is given away, and who gets the rest.
     pub fn close(mut self) -> (BTreeSet<Ipv4Addr>, Settling) {
         self.next.retain(|next| self.used.insert(*next));
