@@ -64,12 +64,13 @@ async fn gone(bus: &Bus, id: &str) -> Duration {
 #[tokio::test]
 async fn cancelled_in_the_middle() {
     with_search(async |_, bus, found| {
-        // It tells how far it is once a second, not more.
-        tokio::time::sleep(Duration::from_millis(2_500)).await;
-        let later = get(bus, "search").await?;
-        assert!(later.record.progress.map(|now| now.done) > found.record.progress.map(|before| before.done));
-        let written = later.revision - found.revision;
-        assert!((1..=3).contains(&written), "{written} writes in 2.5 s");
+        // It tells how far it is once a second, not more; how soon it is farther is up to what else the cores do.
+        let begun = Instant::now();
+        let done = |job: &Stored<Job>| job.record.progress.map(|progress| progress.done);
+        let farther = |job: &Stored<Job>| done(job) > done(&found) && begun.elapsed() > Duration::from_millis(2_500);
+        let later = see(bus, "search", "more progress", farther).await?;
+        let (written, took) = (later.revision - found.revision, begun.elapsed());
+        assert!((1..=took.as_secs() + 1).contains(&written), "{written} writes in {took:?}");
         assert!(later.record.begun.is_some() && later.held_for() > 0);
 
         cancel(bus, "search").await?;
