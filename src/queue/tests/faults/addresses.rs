@@ -81,6 +81,12 @@ impl Scene {
         until("the jobs to be done", async || (jobs(&self.api).await == count).then_some(())).await;
     }
 
+    /// Writes a record that nobody can read.
+    async fn damaged(&self, kind: Kind, id: impl ToString) {
+        let write = Write::Insert { kind, id: id.to_string(), body: b"{}".to_vec() };
+        self.stage.store.write(write_id(), vec![write]).await.expect("it is not there");
+    }
+
     /// In front of the bus of a queue, whose requests of this kind are held before they are done: so many of them.
     fn holds(&self, count: usize, asks: impl Fn(&Request) -> bool + Send + 'static) -> Proxy {
         let mut left = count;
@@ -113,9 +119,7 @@ async fn made_meanwhile() {
     let _queue = Process::start(&proxy.socket);
     proxy.reached().await;
     let damaged = Id::new();
-    let body = b"{}".to_vec();
-    let damage = Write::Insert { kind: Kind::User, id: damaged.to_string(), body };
-    scene.stage.store.write(write_id(), vec![damage]).await.expect("it is new");
+    scene.damaged(Kind::User, damaged).await;
     let made = scene.user(scene.organization).await;
     let mut kept = BTreeSet::new();
     for (last, user) in [(3, made), (4, damaged)] {
@@ -218,14 +222,6 @@ async fn made_during_a_move() {
     }
 }
 
-impl Scene {
-    /// Writes a record that nobody can read.
-    async fn damaged(&self, kind: Kind, id: String) {
-        let write = Write::Insert { kind, id, body: b"{}".to_vec() };
-        self.stage.store.write(write_id(), vec![write]).await.expect("it is not there");
-    }
-}
-
 /// Whose address can't be read keeps it; all others get theirs.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_that_is_damaged() {
@@ -263,7 +259,7 @@ async fn a_job_of_addresses_that_is_damaged() {
 async fn a_move_of_a_server_that_is_damaged() {
     let scene = Scene::of(0).await;
     let server = Id::new();
-    scene.damaged(Kind::Server, server.to_string()).await;
+    scene.damaged(Kind::Server, server).await;
     let [old, new] = ["10.40.0.0/20", "10.41.0.0/20"].map(|network| network.parse().expect("a network"));
     let last = Job { attempts: 5, ..job("move", Work::AssignPool { server, old, new }, Priority::High) };
     scene.api.insert(&last).await.expect("a new job");
